@@ -1,6 +1,7 @@
 // What a provider says of its own limits, in the gate's words. Must not know: any provider.
-import type { Dimension } from './cost.ts'
+
 import type { EpochMs } from './clock.ts'
+import type { Dimension } from './cost.ts'
 
 /** One limit as one response states it. */
 export interface ObservedLimit {

@@ -1,0 +1,613 @@
+// The gate of one resource: a state machine that decides who passes, and when. Owns: tickets,
+// leases, and the order of checks. Must not know: clocks, sockets, other resources, any store.
+//
+// Every operation takes the present instant and leaves the gate pumped: whoever may pass has passed.
+// Those admitted are collected by `takeGrants`; `nextAt` is when to call `pump` again.
+import { AdaptiveConcurrency } from './adaptive-concurrency.ts'
+import type { EpochMs } from './clock.ts'
+import { amountOf, type CostVector, type Dimension } from './cost.ts'
+import { Departures } from './departures.ts'
+import { FairQueue } from './fair-queue.ts'
+import { Heap } from './heap.ts'
+import { LearntLimit } from './learnt-limit.ts'
+import type { Limit, LimitSource } from './limit.ts'
+import { createMeter, type Meter } from './meters/meter.ts'
+import { TokenBucket } from './meters/token-bucket.ts'
+import type { Observation, ObservedLimit } from './observation.ts'
+import { AFTER_REFUSAL, COLD_START, Ramp } from './ramp.ts'
+import { type Place, Ticket, type TicketRequest } from './ticket.ts'
+
+export interface GateSettings {
+  /** Limits that the operator wrote. Learnt ones stand beside them; all must admit. */
+  readonly limits: readonly Limit[]
+  /** Whether the provider's limits are to be learnt: starts slowly until its answers show them. */
+  readonly learns: boolean
+  /** How long a ticket waits in a lane before it rises to the next. */
+  readonly agingMs: number
+  /** Tickets that may wait at once; one more is refused. */
+  readonly maxQueued: number
+  /** Remaining tokens under which admissions slow down to half the refill, or stop. */
+  readonly floors: { readonly soft: number; readonly hard: number }
+}
+
+/** What holds the head of the line back. */
+export type Binding =
+  | { readonly kind: 'limit'; readonly limit: Limit }
+  | { readonly kind: 'paused' }
+  | { readonly kind: 'ramp' }
+  | { readonly kind: 'overload' }
+
+/** How long a ticket will wait, as far as can be told. */
+export interface Prediction {
+  /** Tickets that are to be served before it. */
+  readonly position: number
+  /** When it will be admitted; Infinity where only an event can tell. */
+  readonly expectedAt: EpochMs
+  readonly boundBy: Binding | null
+}
+
+export type Placement =
+  | { readonly kind: 'admitted' }
+  | ({ readonly kind: 'waiting' } & Prediction)
+  | ({ readonly kind: 'refused'; readonly reason: 'queue_full' | 'wait_too_long' } & Prediction)
+
+/** The provider's no to a lease, which goes back to the front of its flow. */
+export type Bounce =
+  | {
+      readonly kind: 'rate_limited'
+      readonly retryAfterMs: number | null
+      readonly sentAt: EpochMs
+    }
+  | { readonly kind: 'overloaded'; readonly backoffMs: number }
+
+export interface LimitSnapshot {
+  readonly dimension: Dimension
+  readonly amount: number
+  readonly windowMs: number | null
+  readonly remaining: number
+  readonly source: LimitSource
+  /** Only of learnt limits: what is kept back, and what others take a minute. */
+  readonly guard?: number
+  readonly othersPerMinute?: number
+}
+
+export interface GateSnapshot {
+  readonly inFlight: number
+  readonly queued: number
+  readonly nextAt: EpochMs | null
+  readonly boundBy: Binding | null
+  readonly pausedUntil: EpochMs | null
+  readonly concurrencyLimit: number | null
+  readonly oldestEnqueuedAt: EpochMs | null
+  readonly limits: readonly LimitSnapshot[]
+}
+
+/** A pause that the provider gave no length for: doubled at each refusal in a row, up to the most. */
+const FIRST_PAUSE_MS = 1000
+const LONGEST_GUESSED_PAUSE_MS = 60_000
+const LONGEST_PAUSE_MS = 3_600_000
+
+/** Retries after overload, shared by all callers: so many at once, so many a minute, and one for each success. */
+const RETRY_BURST = 10
+const RETRIES_PER_MINUTE = 20
+
+/** Before any limit is known, turns are weighed as if limits were of this usual size. */
+const USUAL_LIMITS: CostVector = {
+  requests: 1000,
+  input_tokens: 1_000_000,
+  output_tokens: 200_000,
+  tokens: 1_200_000,
+  cost: Number.POSITIVE_INFINITY,
+}
+
+const NEVER = Number.POSITIVE_INFINITY
+
+export class Gate {
+  readonly #settings: GateSettings
+  readonly #queue: FairQueue
+  readonly #tickets = new Map<string, Ticket>()
+  readonly #retrying = new Heap<Ticket>((a, b) => a.retryAt - b.retryAt)
+  readonly #learnt = new Map<Dimension, LearntLimit>()
+  readonly #departures = new Departures()
+  readonly #ramp = new Ramp()
+  readonly #concurrency = new AdaptiveConcurrency()
+  readonly #retryBudget: TokenBucket
+  #meters: readonly Meter[]
+  #grants: Ticket[] = []
+  #held = 0
+  /** Output that leases have reserved and the provider cannot have counted yet. */
+  #outputToCome = 0
+  #pausedUntil: EpochMs = Number.NEGATIVE_INFINITY
+  #refusedInARow = 0
+  #refusedAt: EpochMs = Number.NEGATIVE_INFINITY
+  #slowUntil: EpochMs = Number.NEGATIVE_INFINITY
+  #nextAt: EpochMs = NEVER
+  #boundBy: Binding | null = null
+
+  constructor(settings: GateSettings, now: EpochMs) {
+    this.#settings = settings
+    this.#queue = new FairQueue(settings.agingMs)
+    this.#meters = settings.limits.map((limit) => createMeter(limit, now))
+    this.#retryBudget = new TokenBucket(
+      {
+        algorithm: 'token_bucket',
+        dimension: 'requests',
+        amount: RETRIES_PER_MINUTE,
+        windowMs: 60_000,
+        burst: RETRY_BURST,
+        source: 'configured',
+      },
+      now,
+    )
+    if (settings.learns) this.#ramp.start(COLD_START)
+  }
+
+  /** When the next ticket can be admitted without any further event; Infinity when none can. */
+  get nextAt(): EpochMs {
+    return this.#nextAt
+  }
+
+  get inFlight(): number {
+    return this.#held
+  }
+
+  /** Tickets that wait, those aside included. */
+  get queued(): number {
+    return this.#tickets.size - this.#held
+  }
+
+  /** The tickets admitted since the last call, in order. */
+  takeGrants(): readonly Ticket[] {
+    if (this.#grants.length === 0) return this.#grants
+    const grants = this.#grants
+    this.#grants = []
+    return grants
+  }
+
+  enqueue(request: TicketRequest, now: EpochMs): Placement {
+    if (this.#tickets.has(request.id)) throw new Error(`ticket ${request.id} is already here`)
+    const ticket = new Ticket(request, this.#shareOf(request.estimate), now)
+    if (!this.#isInvisible()) {
+      const prediction = this.#predict(ticket, now)
+      if (this.queued >= this.#settings.maxQueued)
+        return { kind: 'refused', reason: 'queue_full', ...prediction }
+      if (prediction.expectedAt > ticket.deadlineAt && prediction.expectedAt !== NEVER)
+        return { kind: 'refused', reason: 'wait_too_long', ...prediction }
+    }
+    this.#tickets.set(ticket.id, ticket)
+    if (request.parked) {
+      ticket.state = 'parked'
+      ticket.startTag = request.place?.startTag ?? this.#queue.startTagOf(ticket)
+    } else if (request.place) {
+      this.#queue.restore(ticket, request.place.startTag)
+    } else {
+      this.#queue.append(ticket)
+    }
+    this.pump(now)
+    if (ticket.state === 'held') return { kind: 'admitted' }
+    return { kind: 'waiting', ...this.#predict(ticket, now) }
+  }
+
+  /** Takes a ticket out of line. Returns its place, or null when it is not waiting here. */
+  cancel(id: string, now: EpochMs): Place | null {
+    const ticket = this.#tickets.get(id)
+    if (!ticket || ticket.state === 'held') return null
+    this.#tickets.delete(id)
+    const place = this.#leaveLine(ticket)
+    this.pump(now)
+    return place
+  }
+
+  /** Brings a parked ticket back in line, where it would be by now, with a fresh estimate. */
+  unpark(id: string, estimate: CostVector, now: EpochMs): boolean {
+    const ticket = this.#tickets.get(id)
+    if (ticket?.state !== 'parked') return false
+    ticket.estimate = estimate
+    ticket.share = this.#shareOf(estimate)
+    ticket.state = 'waiting'
+    this.#queue.restore(ticket, ticket.startTag)
+    this.pump(now)
+    return true
+  }
+
+  /**
+   * Ends a lease with what it really cost. A lease that is not here any more is left alone, so
+   * settling twice is harmless.
+   *
+   * @param exact whether the provider reported it; an estimate may charge more but refunds nothing.
+   */
+  settle(id: string, actual: CostVector, exact: boolean, now: EpochMs): boolean {
+    const ticket = this.#takeLease(id)
+    if (!ticket) return false
+    this.#charge(ticket, exact ? actual : atLeast(actual, ticket.estimate), now)
+    this.#endLease(ticket, now)
+    this.pump(now)
+    return true
+  }
+
+  /** Ends a lease that cost nothing: all that it took is given back. */
+  release(id: string, now: EpochMs): boolean {
+    const ticket = this.#takeLease(id)
+    if (!ticket) return false
+    this.#refund(ticket, now)
+    this.pump(now)
+    return true
+  }
+
+  /**
+   * Follows a lease as its answer comes: what it is now thought to cost in all, and how many output
+   * tokens of that the provider has counted already.
+   */
+  revise(id: string, estimate: CostVector, produced: number, now: EpochMs): boolean {
+    const ticket = this.#tickets.get(id)
+    if (ticket?.state !== 'held') return false
+    this.#outputToCome -= outputToCome(ticket)
+    ticket.produced = produced
+    this.#charge(ticket, estimate, now)
+    this.#outputToCome += outputToCome(ticket)
+    this.pump(now)
+    return true
+  }
+
+  /** The provider has begun to answer a lease: news for the ramp and for the bounds on load. */
+  answered(firstAnswerMs: number | null, now: EpochMs): void {
+    this.#refusedInARow = 0
+    this.#ramp.succeeded()
+    this.#concurrency.succeeded(firstAnswerMs, now)
+    this.#retryBudget.correct(-1, now, now)
+    this.pump(now)
+  }
+
+  /** The provider refused a lease. Its ticket goes back to the front of its flow, for nothing. */
+  bounce(id: string, bounce: Bounce, now: EpochMs): boolean {
+    const ticket = this.#takeLease(id)
+    if (!ticket) return false
+    if (bounce.kind === 'rate_limited') this.#refused(bounce, now)
+    else this.#concurrency.overloaded(this.#held + 1, now)
+    const startTag = ticket.startTag
+    this.#refund(ticket, now)
+    this.#tickets.set(id, ticket)
+    if (bounce.kind === 'rate_limited') {
+      ticket.state = 'waiting'
+      this.#queue.restore(ticket, startTag)
+    } else {
+      ticket.state = 'retrying'
+      ticket.retryAt = now + bounce.backoffMs
+      this.#retrying.push(ticket)
+    }
+    this.pump(now)
+    return true
+  }
+
+  /** Takes in what an answer says of the provider's limits. */
+  observe(observation: Observation, now: EpochMs): void {
+    for (const observed of observation.limits) {
+      const known = this.#learnt.get(observed.dimension)
+      const same = known?.meter.limit.amount === observed.amount
+      const learnt = known && same ? known : this.#learn(observed, now)
+      learnt.observe(observed, observation.sentAt, now, {
+        since: (at) =>
+          observed.dimension === 'output_tokens'
+            ? this.#outputToCome
+            : this.#departures.since(at, observed.dimension),
+      })
+    }
+    if (observation.limits.length > 0 && this.#refusedAt === Number.NEGATIVE_INFINITY)
+      this.#ramp.open()
+    this.pump(now)
+  }
+
+  /** Admits nobody before `until`. An earlier pause is never shortened. */
+  pause(until: EpochMs, now: EpochMs): void {
+    this.#pausedUntil = Math.max(this.#pausedUntil, Math.min(until, now + LONGEST_PAUSE_MS))
+    this.pump(now)
+  }
+
+  /** Admits from the head of the line while the limits allow, and works out `nextAt`. */
+  pump(now: EpochMs): void {
+    for (;;) {
+      this.#releaseRetries(now)
+      const ticket = this.#queue.head(now)
+      if (!ticket) {
+        this.#boundBy = null
+        this.#nextAt = this.#nextRetryAt(now)
+        return
+      }
+      const readyAt = this.#readyAt(ticket.estimate, now)
+      if (readyAt > now) {
+        this.#nextAt = Math.min(readyAt, this.#nextRetryAt(now))
+        return
+      }
+      this.#admit(ticket, now)
+    }
+  }
+
+  /** Where a waiting ticket stands, or null when it does not wait here. */
+  position(id: string, now: EpochMs): Prediction | null {
+    const ticket = this.#tickets.get(id)
+    return !ticket || ticket.state === 'held' ? null : this.#predict(ticket, now)
+  }
+
+  /** Takes out all that wait, in arrival order, for another gate to take in. */
+  takeWaiting(): readonly { readonly ticket: Ticket; readonly place: Place }[] {
+    const waiting = [...this.#tickets.values()].filter((ticket) => ticket.state !== 'held')
+    waiting.sort((a, b) => a.enqueuedAt - b.enqueuedAt)
+    return waiting.map((ticket) => {
+      this.#tickets.delete(ticket.id)
+      return { ticket, place: this.#leaveLine(ticket) }
+    })
+  }
+
+  /** Takes in a ticket that waited at another gate, bounds and deadlines aside: nobody is lost. */
+  adopt(ticket: Ticket, place: Place, now: EpochMs): void {
+    this.#tickets.set(ticket.id, ticket)
+    ticket.share = this.#shareOf(ticket.estimate)
+    if (ticket.state === 'parked') return
+    ticket.state = 'waiting'
+    this.#queue.restore(ticket, place.startTag)
+    this.pump(now)
+  }
+
+  /** Whether nothing would be lost by forgetting this gate: nobody waits, holds, owes or was learnt from. */
+  isIdle(now: EpochMs): boolean {
+    const isFull = (meter: Meter): boolean => meter.remaining(now) >= fullAmount(meter.limit)
+    return (
+      this.#tickets.size === 0 &&
+      this.#learnt.size === 0 &&
+      this.#pausedUntil <= now &&
+      this.#meters.every(isFull)
+    )
+  }
+
+  snapshot(now: EpochMs): GateSnapshot {
+    const { limit } = this.#concurrency
+    let oldest: EpochMs | null = null
+    for (const ticket of this.#tickets.values()) {
+      if (ticket.state !== 'held') oldest = Math.min(oldest ?? NEVER, ticket.enqueuedAt)
+    }
+    return {
+      inFlight: this.#held,
+      queued: this.queued,
+      nextAt: this.#nextAt === NEVER ? null : this.#nextAt,
+      boundBy: this.#boundBy,
+      pausedUntil: this.#pausedUntil > now ? this.#pausedUntil : null,
+      concurrencyLimit: limit === NEVER ? null : Math.floor(limit),
+      oldestEnqueuedAt: oldest,
+      limits: this.#meters.map((meter) => this.#limitSnapshot(meter, now)),
+    }
+  }
+
+  #limitSnapshot(meter: Meter, now: EpochMs): LimitSnapshot {
+    const { limit } = meter
+    const learnt = limit.source === 'learnt' ? this.#learnt.get(limit.dimension) : undefined
+    return {
+      dimension: limit.dimension,
+      amount: limit.amount,
+      windowMs: learnt?.windowMs ?? ('windowMs' in limit ? limit.windowMs : null),
+      remaining: Math.floor(meter.remaining(now)),
+      source: limit.source,
+      ...(learnt && {
+        guard: Math.round(learnt.guard),
+        othersPerMinute: Math.round(learnt.othersPerMinute),
+      }),
+    }
+  }
+
+  /** Nobody waits and nothing restrains: the next ticket passes as if there were no gate. */
+  #isInvisible(): boolean {
+    return this.#tickets.size === this.#held && this.#boundBy === null
+  }
+
+  /** When a cost could pass now if it were at the head; names what binds it in `#boundBy`. */
+  #readyAt(cost: CostVector, now: EpochMs): EpochMs {
+    let readyAt = now
+    this.#boundBy = null
+    if (this.#pausedUntil > readyAt) {
+      readyAt = this.#pausedUntil
+      this.#boundBy = { kind: 'paused' }
+    }
+    if (!this.#ramp.isOpen) {
+      const rampAt = this.#ramp.readyAt(now)
+      if (rampAt > readyAt) {
+        readyAt = rampAt
+        this.#boundBy = { kind: 'ramp' }
+      }
+    }
+    for (const meter of this.#meters) {
+      const meterAt = meter.readyAt(amountOf(cost, meter.limit.dimension), now)
+      if (meterAt > readyAt) {
+        readyAt = meterAt
+        this.#boundBy = { kind: 'limit', limit: meter.limit }
+      }
+    }
+    if (this.#slowUntil > readyAt) readyAt = this.#slowUntil
+    if (!this.#concurrency.admits(this.#held)) {
+      readyAt = NEVER
+      this.#boundBy = { kind: 'overload' }
+    }
+    return readyAt
+  }
+
+  #admit(ticket: Ticket, now: EpochMs): void {
+    this.#queue.serve(ticket)
+    ticket.state = 'held'
+    ticket.grantedAt = now
+    ticket.produced = 0
+    this.#held++
+    this.#outputToCome += ticket.estimate.output_tokens
+    for (const meter of this.#meters)
+      meter.take(amountOf(ticket.estimate, meter.limit.dimension), now)
+    if (this.#settings.learns) this.#departures.record(ticket.estimate, now)
+    this.#ramp.admitted(now)
+    if (this.#settings.floors.soft > 0) this.#slowDown(ticket.estimate, now)
+    this.#grants.push(ticket)
+  }
+
+  /** Under the soft floor, the next admission waits until the refill has made up for this one twice. */
+  #slowDown(cost: CostVector, now: EpochMs): void {
+    for (const { meter } of this.#learnt.values()) {
+      const { dimension } = meter.limit
+      if (dimension === 'requests' || meter.remaining(now) >= this.#settings.floors.soft) continue
+      const repaidMs = (2 * amountOf(cost, dimension)) / meter.ratePerMs
+      this.#slowUntil = Math.max(this.#slowUntil, now + repaidMs)
+    }
+  }
+
+  #takeLease(id: string): Ticket | null {
+    const ticket = this.#tickets.get(id)
+    if (ticket?.state !== 'held') return null
+    this.#tickets.delete(id)
+    this.#held--
+    this.#outputToCome -= outputToCome(ticket)
+    return ticket
+  }
+
+  #endLease(ticket: Ticket, now: EpochMs): void {
+    for (const meter of this.#meters)
+      if (meter.limit.dimension === 'concurrency') meter.correct(-1, ticket.grantedAt, now)
+    this.#queue.finish(ticket)
+  }
+
+  /** Moves meters and the flow's turn from the estimate that they hold to another cost. */
+  #charge(ticket: Ticket, cost: CostVector, now: EpochMs): void {
+    for (const meter of this.#meters) {
+      const { dimension } = meter.limit
+      if (dimension === 'concurrency') continue
+      const delta = cost[dimension] - ticket.estimate[dimension]
+      if (delta !== 0) meter.correct(delta, ticket.grantedAt, now)
+    }
+    const share = this.#shareOf(cost)
+    this.#queue.correct(ticket, share - ticket.share)
+    ticket.share = share
+    ticket.estimate = cost
+  }
+
+  #refund(ticket: Ticket, now: EpochMs): void {
+    for (const meter of this.#meters) {
+      const amount = amountOf(ticket.estimate, meter.limit.dimension)
+      meter.correct(-amount, ticket.grantedAt, now)
+    }
+    this.#queue.correct(ticket, -ticket.share)
+    this.#queue.finish(ticket)
+  }
+
+  #leaveLine(ticket: Ticket): Place {
+    if (ticket.state === 'waiting') return this.#queue.remove(ticket)
+    this.#retrying.remove(ticket)
+    const { enqueuedAt, lane, laneSince, startTag } = ticket
+    return { enqueuedAt, lane, laneSince, startTag }
+  }
+
+  #refused(bounce: Extract<Bounce, { kind: 'rate_limited' }>, now: EpochMs): void {
+    const guessed = FIRST_PAUSE_MS * 2 ** Math.min(this.#refusedInARow, 6)
+    const pauseMs = bounce.retryAfterMs ?? Math.min(guessed, LONGEST_GUESSED_PAUSE_MS)
+    this.#pausedUntil = Math.max(this.#pausedUntil, now + Math.min(pauseMs, LONGEST_PAUSE_MS))
+    this.#ramp.start(AFTER_REFUSAL)
+    // Requests that left before the last refusal was known bring no news when they are refused too.
+    if (bounce.sentAt <= this.#refusedAt) return
+    this.#refusedAt = now
+    this.#refusedInARow++
+    this.#surprisedLimit(now)?.surprised()
+  }
+
+  /**
+   * The learnt limit that most likely refused: the one with the least room left; where all have
+   * plenty, requests, which some providers enforce by the second.
+   */
+  #surprisedLimit(now: EpochMs): LearntLimit | null {
+    let tightest = this.#learnt.get('requests') ?? null
+    let leastRoom = 0.5
+    for (const learnt of this.#learnt.values()) {
+      const room = learnt.meter.remaining(now) / learnt.meter.capacity
+      if (room >= leastRoom) continue
+      leastRoom = room
+      tightest = learnt
+    }
+    return tightest
+  }
+
+  #learn(observed: ObservedLimit, now: EpochMs): LearntLimit {
+    const learnt = new LearntLimit(observed, now)
+    if (observed.dimension !== 'requests')
+      learnt.setFloor(Math.min(this.#settings.floors.hard, observed.amount / 2))
+    this.#learnt.set(observed.dimension, learnt)
+    this.#meters = [
+      ...this.#meters.filter(
+        ({ limit }) => limit.source !== 'learnt' || limit.dimension !== observed.dimension,
+      ),
+      learnt.meter,
+    ]
+    return learnt
+  }
+
+  #shareOf(cost: CostVector): number {
+    let share = 0
+    for (const { limit } of this.#meters) {
+      if (limit.dimension === 'concurrency') continue
+      share = Math.max(share, cost[limit.dimension] / limit.amount)
+    }
+    return this.#meters.length > 0 ? share : usualShare(cost)
+  }
+
+  /** Lets retries rejoin the line whose back-off is over, as far as the shared budget goes. */
+  #releaseRetries(now: EpochMs): void {
+    for (;;) {
+      const ticket = this.#retrying.peek()
+      if (!ticket || ticket.retryAt > now || this.#retryBudget.readyAt(1, now) > now) return
+      this.#retrying.pop()
+      this.#retryBudget.take(1, now)
+      ticket.state = 'waiting'
+      this.#queue.restore(ticket, ticket.startTag)
+    }
+  }
+
+  #nextRetryAt(now: EpochMs): EpochMs {
+    const ticket = this.#retrying.peek()
+    return ticket ? Math.max(ticket.retryAt, this.#retryBudget.readyAt(1, now)) : NEVER
+  }
+
+  /** Adds up what goes before a ticket and asks each limit when it could bear that and the ticket. */
+  #predict(ticket: Ticket, now: EpochMs): Prediction {
+    const ahead = this.#queue.aheadOf(ticket.laneIndex, ticket.flowName)
+    if (!ticket.flow) ahead.addCost(ticket.estimate, 1)
+    let expectedAt = Math.max(now, this.#pausedUntil)
+    let boundBy: Binding | null = this.#pausedUntil > now ? { kind: 'paused' } : null
+    for (const meter of this.#meters) {
+      const { limit } = meter
+      if (limit.dimension === 'concurrency') continue
+      const amount = ahead[limit.dimension]
+      const inTheLongRun = now + (amount - meter.remaining(now)) / meter.ratePerMs
+      const at = Math.max(meter.readyAt(amount, now), inTheLongRun)
+      if (at <= expectedAt) continue
+      expectedAt = at
+      boundBy = { kind: 'limit', limit }
+    }
+    return { position: Math.round(ahead.tickets), expectedAt, boundBy: boundBy ?? this.#boundBy }
+  }
+}
+
+const outputToCome = (ticket: Ticket): number =>
+  Math.max(0, ticket.estimate.output_tokens - ticket.produced)
+
+function atLeast(cost: CostVector, least: CostVector): CostVector {
+  return {
+    requests: Math.max(cost.requests, least.requests),
+    input_tokens: Math.max(cost.input_tokens, least.input_tokens),
+    output_tokens: Math.max(cost.output_tokens, least.output_tokens),
+    tokens: Math.max(cost.tokens, least.tokens),
+    cost: Math.max(cost.cost, least.cost),
+  }
+}
+
+function usualShare(cost: CostVector): number {
+  return Math.max(
+    cost.requests / USUAL_LIMITS.requests,
+    cost.input_tokens / USUAL_LIMITS.input_tokens,
+    cost.output_tokens / USUAL_LIMITS.output_tokens,
+    cost.tokens / USUAL_LIMITS.tokens,
+  )
+}
+
+function fullAmount(limit: Limit): number {
+  return limit.algorithm === 'token_bucket' ? (limit.burst ?? limit.amount) : limit.amount
+}

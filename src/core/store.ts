@@ -1,0 +1,51 @@
+// Where gates live. Owns: the contract between those who ask for turns and the store that keeps the
+// line, in one process or across many. Must not know: any store.
+import type { EpochMs } from './clock.ts'
+import type { CostVector } from './cost.ts'
+import type { Bounce, GateSettings, GateSnapshot, Placement, Prediction } from './gate.ts'
+import type { Observation } from './observation.ts'
+import type { Place, TicketRequest } from './ticket.ts'
+
+/** Gives a resource its settings, when a store meets its name for the first time. */
+export type SettingsOf = (resource: string) => GateSettings
+
+/** A ticket that waited and was admitted. */
+export interface Grant {
+  readonly resource: string
+  readonly id: string
+}
+
+export interface ResourceSnapshot extends GateSnapshot {
+  readonly name: string
+}
+
+/** Each operation is atomic for its resource, and leaves nobody waiting who may pass. */
+export interface Store {
+  readonly kind: string
+  /** Whether it decides on its own for want of the shared state. */
+  readonly isDegraded: boolean
+  /** Is told of each ticket that was admitted after `enqueue` had answered `waiting`. Set once. */
+  onGrant(listener: (grant: Grant) => void): void
+  enqueue(request: TicketRequest): Promise<Placement>
+  /** The place that the ticket had, or null when it was not waiting (any more). */
+  cancel(resource: string, id: string): Promise<Place | null>
+  /** Brings a parked ticket back in line with a fresh estimate. False when it is not parked. */
+  unpark(resource: string, id: string, estimate: CostVector): Promise<boolean>
+  /** Ends a lease with its actual cost. False when it had ended before: that is no error. */
+  settle(resource: string, id: string, actual: CostVector, exact: boolean): Promise<boolean>
+  /** Ends a lease that cost nothing. */
+  release(resource: string, id: string): Promise<boolean>
+  /** Follows a lease as its answer comes; see `Gate.revise`. */
+  revise(resource: string, id: string, estimate: CostVector, produced: number): Promise<boolean>
+  /** The provider refused a lease: its ticket waits again, at the front of its flow. */
+  bounce(resource: string, id: string, bounce: Bounce): Promise<boolean>
+  /** The provider began to answer; with the time that took, where it says something of load. */
+  answered(resource: string, firstAnswerMs: number | null): Promise<void>
+  observe(resource: string, observation: Observation): Promise<void>
+  pause(resource: string, until: EpochMs): Promise<void>
+  /** Moves all that wait for one resource to another: both turned out to be the same. */
+  merge(from: string, into: string): Promise<void>
+  position(resource: string, id: string): Promise<Prediction | null>
+  snapshot(): Promise<readonly ResourceSnapshot[]>
+  close(): Promise<void>
+}

@@ -1,0 +1,169 @@
+// The store of one process. Owns: its gates by name, one timer each, and letting idle ones go.
+// Must not know: who asks for turns, or what for.
+import type { Clock, EpochMs, Timer } from '../../core/clock.ts'
+import type { CostVector } from '../../core/cost.ts'
+import { type Bounce, Gate, type Placement, type Prediction } from '../../core/gate.ts'
+import type { Observation } from '../../core/observation.ts'
+import type { Grant, ResourceSnapshot, SettingsOf, Store } from '../../core/store.ts'
+import type { Place, TicketRequest } from '../../core/ticket.ts'
+
+/** How many other resources each operation looks at, to forget those that are idle. */
+const SWEPT_PER_OPERATION = 2
+
+class Resource {
+  readonly name: string
+  readonly gate: Gate
+  timer: Timer | null = null
+  timerAt: EpochMs = Number.POSITIVE_INFINITY
+
+  constructor(name: string, gate: Gate) {
+    this.name = name
+    this.gate = gate
+  }
+}
+
+export class MemoryStore implements Store {
+  readonly kind = 'memory'
+  readonly isDegraded = false
+  readonly #clock: Clock
+  readonly #settingsOf: SettingsOf
+  readonly #resources = new Map<string, Resource>()
+  #sweep = this.#resources.values()
+  #tellGrant: (grant: Grant) => void = () => {}
+
+  constructor(clock: Clock, settingsOf: SettingsOf) {
+    this.#clock = clock
+    this.#settingsOf = settingsOf
+  }
+
+  /** Resources that are held in memory. */
+  get size(): number {
+    return this.#resources.size
+  }
+
+  onGrant(listener: (grant: Grant) => void): void {
+    this.#tellGrant = listener
+  }
+
+  async enqueue(request: TicketRequest): Promise<Placement> {
+    const resource = this.#open(request.resource)
+    const placement = resource.gate.enqueue(request, this.#clock.now())
+    this.#after(resource, placement.kind === 'admitted' ? request.id : null)
+    return placement
+  }
+
+  async cancel(name: string, id: string): Promise<Place | null> {
+    return this.#with(name, null, (gate, now) => gate.cancel(id, now))
+  }
+
+  async unpark(name: string, id: string, estimate: CostVector): Promise<boolean> {
+    return this.#with(name, false, (gate, now) => gate.unpark(id, estimate, now))
+  }
+
+  async settle(name: string, id: string, actual: CostVector, exact: boolean): Promise<boolean> {
+    return this.#with(name, false, (gate, now) => gate.settle(id, actual, exact, now))
+  }
+
+  async release(name: string, id: string): Promise<boolean> {
+    return this.#with(name, false, (gate, now) => gate.release(id, now))
+  }
+
+  async revise(name: string, id: string, estimate: CostVector, produced: number): Promise<boolean> {
+    return this.#with(name, false, (gate, now) => gate.revise(id, estimate, produced, now))
+  }
+
+  async bounce(name: string, id: string, bounce: Bounce): Promise<boolean> {
+    return this.#with(name, false, (gate, now) => gate.bounce(id, bounce, now))
+  }
+
+  async answered(name: string, firstAnswerMs: number | null): Promise<void> {
+    this.#with(name, undefined, (gate, now) => gate.answered(firstAnswerMs, now))
+  }
+
+  async observe(name: string, observation: Observation): Promise<void> {
+    const resource = this.#open(name)
+    resource.gate.observe(observation, this.#clock.now())
+    this.#after(resource, null)
+  }
+
+  async pause(name: string, until: EpochMs): Promise<void> {
+    const resource = this.#open(name)
+    resource.gate.pause(until, this.#clock.now())
+    this.#after(resource, null)
+  }
+
+  async merge(from: string, into: string): Promise<void> {
+    const source = this.#resources.get(from)
+    if (!source || from === into) return
+    const target = this.#open(into)
+    for (const { ticket, place } of source.gate.takeWaiting())
+      target.gate.adopt(ticket, place, this.#clock.now())
+    this.#after(target, null)
+    this.#after(source, null)
+  }
+
+  async position(name: string, id: string): Promise<Prediction | null> {
+    return this.#resources.get(name)?.gate.position(id, this.#clock.now()) ?? null
+  }
+
+  async snapshot(): Promise<readonly ResourceSnapshot[]> {
+    const now = this.#clock.now()
+    return [...this.#resources.values()].map(({ name, gate }) => ({ name, ...gate.snapshot(now) }))
+  }
+
+  async close(): Promise<void> {
+    for (const resource of this.#resources.values()) resource.timer?.cancel()
+    this.#resources.clear()
+  }
+
+  #open(name: string): Resource {
+    const known = this.#resources.get(name)
+    if (known) return known
+    const resource = new Resource(name, new Gate(this.#settingsOf(name), this.#clock.now()))
+    this.#resources.set(name, resource)
+    return resource
+  }
+
+  #with<T>(name: string, otherwise: T, operate: (gate: Gate, now: EpochMs) => T): T {
+    const resource = this.#resources.get(name)
+    if (!resource) return otherwise
+    const result = operate(resource.gate, this.#clock.now())
+    this.#after(resource, null)
+    return result
+  }
+
+  /** Tells those who were admitted, save one who is told by the answer, and sets the timer. */
+  #after(resource: Resource, toldOtherwise: string | null): void {
+    for (const { id } of resource.gate.takeGrants())
+      if (id !== toldOtherwise) this.#tellGrant({ resource: resource.name, id })
+    this.#arm(resource)
+    this.#forgetIdle()
+  }
+
+  #arm(resource: Resource): void {
+    const { nextAt } = resource.gate
+    if (nextAt === resource.timerAt) return
+    resource.timer?.cancel()
+    resource.timerAt = nextAt
+    resource.timer =
+      nextAt === Number.POSITIVE_INFINITY
+        ? null
+        : this.#clock.schedule(nextAt, () => {
+            resource.timerAt = Number.POSITIVE_INFINITY
+            resource.gate.pump(this.#clock.now())
+            this.#after(resource, null)
+          })
+  }
+
+  #forgetIdle(): void {
+    for (let count = 0; count < SWEPT_PER_OPERATION; count++) {
+      const next = this.#sweep.next()
+      if (next.done) {
+        this.#sweep = this.#resources.values()
+        return
+      }
+      const { name, gate } = next.value
+      if (gate.isIdle(this.#clock.now())) this.#resources.delete(name)
+    }
+  }
+}
