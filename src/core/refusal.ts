@@ -15,6 +15,7 @@ export const REFUSALS = {
   memory_full: { status: 503, retryable: true },
   body_too_large: { status: 413, retryable: false },
   bad_request: { status: 400, retryable: false },
+  forbidden: { status: 403, retryable: false },
   unknown_path: { status: 404, retryable: false },
   upstream_unreachable: { status: 502, retryable: true },
   upstream_broken: { status: 502, retryable: true },

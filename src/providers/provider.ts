@@ -75,7 +75,7 @@ export interface Provider {
   readonly defaultBaseUrl: string
   /** The operation that a request means, or null when the path is not this provider's. */
   match(method: string, path: string, headers: Headers): Operation | null
-  /** Null-prototype-safe for any bytes: a body that is not JSON is described as empty. */
+  /** Never throws, whatever the bytes: a body that is not JSON is described as empty. */
   describe(operation: Operation, headers: Headers, body: Buffer | null): Description
   /** The secret that a request is charged to, for fingerprinting; null when it carries none. */
   credential(headers: Headers): string | null
@@ -89,6 +89,8 @@ export interface Provider {
   renderRefusal(refusal: Refusal, requestId: string): RenderedRefusal
   /** A refusal for a stream that has begun: its error event. */
   renderStreamRefusal(refusal: Refusal, requestId: string): string
+  /** The provider's own error, given as its body, for a stream that has begun. */
+  wrapStreamError(body: string): string
   /** What a waiting stream is sent that its clients count as life. */
   readonly streamKeepalive: string
 }

@@ -1,0 +1,104 @@
+// Puts a gateway together from its settings. Owns: the one place that picks a store and a transport.
+// Must not know: flags, terminals.
+
+import { createControl } from '../control/control.ts'
+import type { Clock } from '../core/clock.ts'
+import type { GateSettings } from '../core/gate.ts'
+import type { Store } from '../core/store.ts'
+import { Dispatcher, type UpstreamBase } from '../dispatch/dispatcher.ts'
+import type { DispatchEvents } from '../dispatch/events.ts'
+import { Estimator } from '../estimate/estimator.ts'
+import { Gateway } from '../gateway/gateway.ts'
+import { UndiciUpstream } from '../gateway/undici-upstream.ts'
+import { limitsOf, type Settings } from '../policy/settings.ts'
+import type { Provider } from '../providers/provider.ts'
+import { MemoryStore } from '../stores/memory/memory-store.ts'
+
+export interface WireOptions {
+  readonly settings: Settings
+  readonly clock: Clock
+  readonly random: () => number
+  readonly events: DispatchEvents
+}
+
+export interface Wired {
+  readonly gateway: Gateway
+  readonly dispatcher: Dispatcher
+  readonly store: Store
+  /** Closes down in order: callers first, then connections, then the store. */
+  close(): Promise<void>
+}
+
+/** The slowest answers of providers take ten minutes; nothing is worth waiting for after that. */
+const FIRST_BYTE_TIMEOUT_MS = 11 * 60_000
+/** A stream's clients give up after five minutes of silence themselves. */
+const IDLE_TIMEOUT_MS = 5 * 60_000
+
+/** A gateway that is ready to listen. */
+export function wire({ settings, clock, random, events }: WireOptions): Wired {
+  const upstream = new UndiciUpstream({
+    firstByteTimeoutMs: FIRST_BYTE_TIMEOUT_MS,
+    idleTimeoutMs: IDLE_TIMEOUT_MS,
+  })
+  const store = new MemoryStore(clock, (resource) => gateSettings(settings, resource))
+  const bases = new Map<string, UpstreamBase>()
+  const dispatcher = new Dispatcher({
+    clock,
+    random,
+    store,
+    estimator: new Estimator(),
+    upstream,
+    baseOf: (provider) => {
+      let base = bases.get(provider.name)
+      if (!base) {
+        base = baseOf(settings.providers.anthropic.baseUrl ?? provider.defaultBaseUrl)
+        bases.set(provider.name, base)
+      }
+      return base
+    },
+    events,
+  })
+  let isReady = true
+  const gateway = new Gateway({
+    clock,
+    dispatcher,
+    host: settings.host,
+    port: settings.port,
+    maxWaitMs: settings.queue.maxWaitMs,
+    keepalive: settings.queue.keepalive,
+    maxBodyMemory: settings.maxBodyMemoryBytes,
+    ownKeyOf: (_provider: Provider) => settings.providers.anthropic.apiKey,
+    control: createControl({
+      clock,
+      store,
+      isReady: () => isReady,
+      failed: (error) => events.failed(error),
+    }),
+    failed: (error) => events.failed(error),
+  })
+  const close = async (): Promise<void> => {
+    isReady = false
+    await gateway.close()
+    await upstream.close()
+    await store.close()
+  }
+  return { gateway, dispatcher, store, close }
+}
+
+function baseOf(url: string): UpstreamBase {
+  const { origin, pathname } = new URL(url)
+  return { origin, pathPrefix: pathname.replace(/\/+$/, '') }
+}
+
+/** What the configuration says of a resource, by the last part of its name: the limit group. */
+function gateSettings(settings: Settings, resource: string): GateSettings {
+  const { limits, floors } = settings.providers.anthropic
+  const group = resource.slice(resource.lastIndexOf('/') + 1)
+  return {
+    limits: limitsOf(limits, group) ?? [],
+    learns: true,
+    agingMs: settings.queue.agingMs,
+    maxQueued: settings.queue.maxQueued,
+    floors: { soft: floors.softTokens, hard: floors.hardTokens },
+  }
+}

@@ -1,0 +1,140 @@
+// Every governed call of a process. Owns: naming resources, waking those admitted, time-outs of
+// those that wait, and merging credentials of one organization. Must not know: what one call goes
+// through (governed-call.ts), or which door it came from.
+import type { Clock } from '../core/clock.ts'
+import { Deadlines } from '../core/deadlines.ts'
+import type { Store } from '../core/store.ts'
+import type { Estimator } from '../estimate/estimator.ts'
+import type { Headers, Provider } from '../providers/provider.ts'
+import { AbandonedPlaces } from './abandoned-places.ts'
+import type { Caller, CallRequest } from './caller.ts'
+import type { DispatchEvents } from './events.ts'
+import { GovernedCall } from './governed-call.ts'
+import { fingerprintOf, Organizations } from './organizations.ts'
+import type { Upstream } from './upstream.ts'
+
+/** Where a provider's calls go. */
+export interface UpstreamBase {
+  readonly origin: string
+  /** Comes before every path; empty, or begins with a slash and does not end with one. */
+  readonly pathPrefix: string
+}
+
+export interface DispatcherOptions {
+  readonly clock: Clock
+  readonly random: () => number
+  readonly store: Store
+  readonly estimator: Estimator
+  readonly upstream: Upstream
+  readonly baseOf: (provider: Provider) => UpstreamBase
+  readonly events: DispatchEvents
+}
+
+export class Dispatcher {
+  readonly clock: Clock
+  readonly random: () => number
+  readonly store: Store
+  readonly estimator: Estimator
+  readonly upstream: Upstream
+  readonly baseOf: (provider: Provider) => UpstreamBase
+  readonly events: DispatchEvents
+  readonly abandoned = new AbandonedPlaces()
+  readonly waits: Deadlines<GovernedCall>
+  readonly #calls = new Map<string, GovernedCall>()
+  readonly #organizations = new Organizations()
+  /** Limit groups that were asked for under a fingerprint whose organization is not known yet. */
+  readonly #groups = new Map<string, Set<string>>()
+  #whenEmpty: (() => void) | null = null
+
+  constructor(options: DispatcherOptions) {
+    this.clock = options.clock
+    this.random = options.random
+    this.store = options.store
+    this.estimator = options.estimator
+    this.upstream = options.upstream
+    this.baseOf = options.baseOf
+    this.events = options.events
+    this.waits = new Deadlines(options.clock, (call) => call.waitedOut())
+    options.store.onGrant(({ id }) => this.#calls.get(id)?.granted())
+  }
+
+  /** Calls that wait or are being answered. */
+  get size(): number {
+    return this.#calls.size
+  }
+
+  /** Starts a call: it waits its turn, is sent, and its answer goes to the caller. */
+  start(request: CallRequest, caller: Caller): GovernedCall {
+    const call = new GovernedCall(this, request, caller)
+    this.#calls.set(request.id, call)
+    call.enqueue()
+    return call
+  }
+
+  /** Refuses all that wait; those under way go on. Resolves when none is left. */
+  async drain(): Promise<void> {
+    for (const call of [...this.#calls.values()]) call.turnAway()
+    if (this.#calls.size > 0)
+      await new Promise<void>((resolve) => {
+        this.#whenEmpty = resolve
+      })
+  }
+
+  /** Ends every call at once, however far it has come. */
+  abortAll(): void {
+    for (const call of [...this.#calls.values()]) call.abandon()
+  }
+
+  /** For the call itself: it is over. */
+  forget(call: GovernedCall): void {
+    this.#calls.delete(call.request.id)
+    this.waits.clear(call)
+    if (this.#calls.size === 0) this.#whenEmpty?.()
+  }
+
+  /** The resource that a call of a credential draws on. */
+  resourceOf(provider: Provider, headers: Headers, limitGroup: string): CallResource {
+    const fingerprint = fingerprintOf(provider.credential(headers))
+    const owner = this.#organizations.nameFor(fingerprint)
+    if (owner === fingerprint) this.#rememberGroup(`${provider.name}/${fingerprint}`, limitGroup)
+    return { fingerprint, owner, name: `${provider.name}/${owner}/${limitGroup}` }
+  }
+
+  /** An answer named the organization of a credential: what waits apart may belong together. */
+  learnOrganization(provider: Provider, fingerprint: string, organization: string): void {
+    const owner = this.#organizations.learn(fingerprint, `${provider.name}/${organization}`)
+    const prefix = `${provider.name}/${fingerprint}`
+    const groups = this.#groups.get(prefix)
+    this.#groups.delete(prefix)
+    if (owner === fingerprint || !groups) return
+    for (const group of groups) {
+      const into = `${provider.name}/${owner}/${group}`
+      for (const call of this.#calls.values()) call.moved(`${prefix}/${group}`, into)
+      this.follow(this.store.merge(`${prefix}/${group}`, into))
+    }
+  }
+
+  /** Watches over an operation whose result nobody needs: its failure is never silent. */
+  follow(operation: Promise<unknown>): void {
+    operation.catch((error: unknown) => this.events.failed(error))
+  }
+
+  #rememberGroup(prefix: string, limitGroup: string): void {
+    const groups = this.#groups.get(prefix)
+    if (groups) groups.add(limitGroup)
+    else this.#groups.set(prefix, new Set([limitGroup]))
+    if (this.#groups.size <= MOST_UNKNOWN_CREDENTIALS) return
+    const oldest = this.#groups.keys().next()
+    if (!oldest.done) this.#groups.delete(oldest.value)
+  }
+}
+
+/** Credentials come from callers: what is remembered of those not known yet is bounded. */
+const MOST_UNKNOWN_CREDENTIALS = 1000
+
+export interface CallResource {
+  readonly fingerprint: string
+  /** The fingerprint that stands for the credential's organization. */
+  readonly owner: string
+  readonly name: string
+}

@@ -1,0 +1,512 @@
+// One call through the gate, from its first byte to its last. Owns: the order of a call's life:
+// describe, wait, send, observe, retry or settle. Must not know: whose turn it is (the store), or
+// how bytes reach the caller (the door).
+import type { EpochMs } from '../core/clock.ts'
+import { type CostVector, costOf } from '../core/cost.ts'
+import type { Placement } from '../core/gate.ts'
+import type { Usage } from '../core/prompt.ts'
+import type { Refusal, RefusalReason } from '../core/refusal.ts'
+import type { EstimatedCall } from '../estimate/estimator.ts'
+import type { Description, Headers, UsageTap, Verdict } from '../providers/provider.ts'
+import type { Caller, CallRequest } from './caller.ts'
+import type { CallResource, Dispatcher } from './dispatcher.ts'
+import type { CallFacts, Outcome } from './events.ts'
+import type { Flight, UpstreamFailure, UpstreamHandler } from './upstream.ts'
+import { describeWait } from './wait-message.ts'
+
+/** As much of an error's body as is read before deciding what it means. */
+const MOST_ERROR_BYTES = 64 * 1024
+/** Sent at most so often when the provider is in trouble, or cannot be reached. */
+const MOST_ATTEMPTS_OVERLOADED = 6
+const MOST_ATTEMPTS_UNREACHABLE = 4
+const FIRST_BACKOFF_MS = 500
+const LONGEST_BACKOFF_MS = 16_000
+/** A running stream's reservation follows it in steps of so many tokens. */
+const REVISE_EVERY_TOKENS = 200
+
+/** Where a call stands. `over` is final: whatever comes later is ignored. */
+type Phase = 'waiting' | 'sent' | 'erring' | 'answering' | 'over'
+
+export class GovernedCall implements UpstreamHandler, EstimatedCall {
+  readonly request: CallRequest
+  readonly description: Description
+  readonly flow: string
+  readonly scope: string
+  // Kept by the dispatcher's schedule of waits.
+  dueAt: EpochMs = 0
+  heapIndex = -1
+
+  readonly #dispatcher: Dispatcher
+  readonly #caller: Caller
+  readonly #resource: CallResource
+  readonly #startedAt: EpochMs
+  #resourceName: string
+  #phase: Phase = 'waiting'
+  #reserved: CostVector
+  #attempts = 0
+  #sentAt: EpochMs = 0
+  #queuedMs = 0
+  #waitingSince: EpochMs
+  #flight: Flight | null = null
+  #tap: UsageTap | null = null
+  #hasBegun = false
+  #revisedAt = 0
+  #status = 0
+  #answerHeaders: Headers = {}
+  #errorChunks: Buffer[] = []
+  #errorBytes = 0
+
+  constructor(dispatcher: Dispatcher, request: CallRequest, caller: Caller) {
+    const { provider, operation, headers, body } = request
+    this.#dispatcher = dispatcher
+    this.#caller = caller
+    this.request = request
+    this.description = provider.describe(operation, headers, Buffer.isBuffer(body) ? body : null)
+    this.#resource = dispatcher.resourceOf(provider, headers, this.description.limitGroup)
+    this.#resourceName = this.#resource.name
+    this.scope = this.#resource.owner
+    this.flow = request.flow ?? this.description.session ?? this.#resource.fingerprint
+    this.#startedAt = this.#waitingSince = dispatcher.clock.now()
+    this.#reserved = this.#estimate()
+  }
+
+  get model(): string | null {
+    return this.description.model
+  }
+
+  get prompt() {
+    return this.description.prompt
+  }
+
+  get isStream(): boolean {
+    return this.description.stream
+  }
+
+  enqueue(): void {
+    this.#dispatcher.follow(this.#enqueue())
+  }
+
+  async #enqueue(): Promise<void> {
+    const { request } = this
+    const placement = await this.#store.enqueue({
+      id: request.id,
+      resource: this.#resourceName,
+      flow: this.flow,
+      lane: request.lane,
+      weight: 1,
+      estimate: this.#reserved,
+      deadlineAt: request.deadlineAt,
+      place: Buffer.isBuffer(request.body)
+        ? this.#dispatcher.abandoned.reclaim(this.#identity(request.body), this.#startedAt)
+        : null,
+      parked: false,
+    })
+    if (placement.kind === 'admitted') this.granted()
+    else if (this.#phase !== 'waiting') return
+    else if (placement.kind === 'refused') this.#refusePlacement(placement)
+    else {
+      this.#dispatcher.waits.set(this, this.#waitsUntil)
+      this.#caller.waiting(placement)
+    }
+  }
+
+  /** The call's turn has come. */
+  granted(): void {
+    if (this.#phase !== 'waiting') {
+      if (this.#phase === 'over')
+        this.#dispatcher.follow(this.#store.release(this.#resourceName, this.request.id))
+      return
+    }
+    const { clock, waits, estimator, upstream } = this.#dispatcher
+    const now = clock.now()
+    waits.clear(this)
+    this.#queuedMs += now - this.#waitingSince
+    this.#phase = 'sent'
+    this.#attempts++
+    this.#sentAt = now
+    if (this.#isMetered) this.#reserve(estimator.sent(this, now).cost, 0)
+    const { request } = this
+    const base = this.#dispatcher.baseOf(request.provider)
+    this.#flight = upstream.send(
+      {
+        origin: base.origin,
+        method: request.method,
+        path: base.pathPrefix + request.operation.upstreamPath,
+        headers: request.forwardHeaders,
+        body: request.body,
+      },
+      this,
+    )
+  }
+
+  /** The caller has gone: leave the line, or end the request, at once. */
+  abandon(): void {
+    if (this.#phase === 'over') return
+    const { abandoned, clock, events, store } = this.#dispatcher
+    const { request } = this
+    if (this.#phase !== 'waiting') {
+      this.#flight?.abort()
+      this.#settle('abandoned')
+      return
+    }
+    this.#end()
+    events.cancelled(this.#facts())
+    this.#dispatcher.follow(
+      store.cancel(this.#resourceName, request.id).then((place) => {
+        if (place && Buffer.isBuffer(request.body))
+          abandoned.keep(this.#identity(request.body), place, clock.now())
+      }),
+    )
+  }
+
+  /** The gate closes: a call that still waits is refused, one under way goes on. */
+  turnAway(): void {
+    if (this.#phase !== 'waiting') return
+    this.#leaveLine()
+    this.#refuse('shutting_down', 'Headgate is shutting down; send the request again.', 1000)
+  }
+
+  /** The deadline has come while the call waits. */
+  waitedOut(): void {
+    if (this.#phase !== 'waiting') return
+    this.#dispatcher.follow(this.#waitedOut())
+  }
+
+  async #waitedOut(): Promise<void> {
+    const position = await this.#store.position(this.#resourceName, this.request.id)
+    if (this.#phase !== 'waiting') return
+    const place = this.#store.cancel(this.#resourceName, this.request.id)
+    const { abandoned, clock } = this.#dispatcher
+    const { body } = this.request
+    const now = clock.now()
+    const expectedMs = position ? Math.max(0, position.expectedAt - now) : null
+    // A caller that is only let go before it gives up by itself is asked back at once.
+    const retryAfterMs = now < this.request.deadlineAt ? 1000 : expectedMs
+    const message = describeWait('waited_out', this.#resourceName, position, now)
+    this.#refuse('waited_out', message, retryAfterMs)
+    // Whoever is told to try again finds the old place.
+    const kept = await place
+    if (kept && Buffer.isBuffer(body)) abandoned.keep(this.#identity(body), kept, now)
+  }
+
+  /** Its resource turned out to be part of another, which has taken in all that waited. */
+  moved(from: string, into: string): void {
+    if (this.#phase === 'waiting' && this.#resourceName === from) this.#resourceName = into
+  }
+
+  /** The caller can take more of the answer. */
+  resume(): void {
+    this.#flight?.resume()
+  }
+
+  onHeaders(status: number, headers: Headers): void {
+    if (this.#phase !== 'sent') return
+    this.#status = status
+    this.#answerHeaders = headers
+    this.#observe(headers)
+    if (status >= 400) {
+      this.#phase = 'erring'
+      return
+    }
+    this.#phase = 'answering'
+    const { clock, store } = this.#dispatcher
+    const { provider } = this.request
+    const firstAnswerMs = this.isStream ? clock.now() - this.#sentAt : null
+    this.#dispatcher.follow(store.answered(this.#resourceName, firstAnswerMs))
+    if (this.#isMetered) this.#tap = provider.openUsageTap(headers)
+    this.#caller.respond(status, headers, this.#queuedMs)
+  }
+
+  onData(chunk: Buffer): boolean {
+    if (this.#phase === 'erring') return this.#readError(chunk)
+    if (this.#phase !== 'answering') return true
+    const tap = this.#tap
+    if (tap) {
+      tap.read(chunk)
+      this.#track(tap)
+    }
+    return this.#caller.write(chunk)
+  }
+
+  onEnd(): void {
+    if (this.#phase === 'erring') {
+      this.#judge()
+      return
+    }
+    if (this.#phase !== 'answering') return
+    this.#tap?.end()
+    this.#settle(this.#tap?.hasFailed ? 'provider_error' : 'answered')
+    this.#caller.end()
+  }
+
+  onFailure(failure: UpstreamFailure): void {
+    if (this.#phase === 'over' || this.#phase === 'waiting') return
+    if (this.#phase === 'answering') {
+      this.#settle('broken')
+      this.#caller.fail(this.#failureRefusal(failure))
+      return
+    }
+    const canRetry =
+      this.#canSendAgain && failure.kind !== 'timeout' && this.#attempts < MOST_ATTEMPTS_UNREACHABLE
+    if (canRetry) {
+      this.#bounceOverloaded(null, 'connection')
+      return
+    }
+    this.#settleUnanswered(failure)
+    const refusal = this.#failureRefusal(failure)
+    this.#dispatcher.events.refused(this.#facts(), refusal)
+    this.#caller.refuse(refusal)
+  }
+
+  get #store() {
+    return this.#dispatcher.store
+  }
+
+  /** Whether the answer reports tokens that limits count. */
+  get #isMetered(): boolean {
+    return this.request.operation.pool === 'model'
+  }
+
+  get #canSendAgain(): boolean {
+    return this.request.body === null || Buffer.isBuffer(this.request.body)
+  }
+
+  /** When the call stops waiting: at its deadline, or before its client gives up by itself. */
+  get #waitsUntil(): EpochMs {
+    const { deadlineAt, longestPlainWaitMs } = this.request
+    return this.isStream ? deadlineAt : Math.min(deadlineAt, this.#startedAt + longestPlainWaitMs)
+  }
+
+  #identity(body: Buffer) {
+    return { flow: this.flow, resource: this.#resource.name, body }
+  }
+
+  #estimate(): CostVector {
+    if (!this.#isMetered) return costOf({ requests: 1 })
+    return this.#dispatcher.estimator.estimate(this, this.#startedAt).cost
+  }
+
+  #observe(headers: Headers): void {
+    const { provider } = this.request
+    const report = provider.observe(headers)
+    if (report.organization !== null)
+      this.#dispatcher.learnOrganization(provider, this.#resource.fingerprint, report.organization)
+    if (report.limits.length > 0)
+      this.#dispatcher.follow(
+        this.#store.observe(this.#resourceName, { limits: report.limits, sentAt: this.#sentAt }),
+      )
+  }
+
+  /** Lets the reservation follow what a running answer shows. */
+  #track(tap: UsageTap): void {
+    const { usage, producedTokens } = tap
+    if (usage && !this.#hasBegun) {
+      this.#hasBegun = true
+      this.#dispatcher.estimator.began(this, usage, this.#dispatcher.clock.now())
+      this.#revise(usage, producedTokens)
+    } else if (producedTokens - this.#revisedAt >= REVISE_EVERY_TOKENS && usage) {
+      this.#revise(usage, producedTokens)
+    }
+  }
+
+  #revise(usage: Usage, producedTokens: number): void {
+    const { estimator } = this.#dispatcher
+    this.#revisedAt = producedTokens
+    const output = producedTokens + estimator.remaining(this, producedTokens)
+    this.#reserve(this.#countedCost(usage, output), producedTokens)
+  }
+
+  #reserve(cost: CostVector, producedTokens: number): void {
+    if (isSameCost(cost, this.#reserved) && producedTokens === 0) return
+    this.#reserved = cost
+    const { id } = this.request
+    this.#dispatcher.follow(this.#store.revise(this.#resourceName, id, cost, producedTokens))
+  }
+
+  #countedCost(usage: Usage, outputTokens: number): CostVector {
+    const { provider } = this.request
+    return costOf({
+      input_tokens: provider.countedInput(this.description.limitGroup, usage),
+      output_tokens: outputTokens,
+    })
+  }
+
+  #readError(chunk: Buffer): boolean {
+    this.#errorChunks.push(chunk)
+    this.#errorBytes += chunk.length
+    if (this.#errorBytes > MOST_ERROR_BYTES) this.#passError()
+    return true
+  }
+
+  /** Decides what the provider's error means, now that it is whole. */
+  #judge(): void {
+    const body = Buffer.concat(this.#errorChunks).toString('utf8')
+    const verdict = this.request.provider.classify(this.#status, this.#answerHeaders, body)
+    if (!this.#canSendAgain) this.#passError()
+    else if (verdict.kind === 'rate_limited') this.#bounceRateLimited(verdict)
+    else if (verdict.kind === 'overloaded' && this.#attempts < MOST_ATTEMPTS_OVERLOADED)
+      this.#bounceOverloaded(verdict.retryAfterMs, 'overloaded')
+    else this.#passError()
+  }
+
+  #bounceRateLimited(verdict: Extract<Verdict, { kind: 'rate_limited' }>): void {
+    const { retryAfterMs } = verdict
+    const now = this.#dispatcher.clock.now()
+    if (now + (retryAfterMs ?? 0) > this.request.deadlineAt) {
+      // Too long for this caller: it hears the provider's own words; the others wait.
+      this.#dispatcher.follow(this.#store.pause(this.#resourceName, now + (retryAfterMs ?? 0)))
+      this.#passError()
+      return
+    }
+    this.#waitAgain('rate_limited')
+    const bounce = { kind: 'rate_limited', retryAfterMs, sentAt: this.#sentAt } as const
+    this.#dispatcher.follow(this.#store.bounce(this.#resourceName, this.request.id, bounce))
+  }
+
+  #bounceOverloaded(retryAfterMs: number | null, reason: 'overloaded' | 'connection'): void {
+    const backoffMs = Math.max(retryAfterMs ?? 0, this.#backoffMs())
+    this.#waitAgain(reason)
+    const bounce = { kind: 'overloaded', backoffMs } as const
+    this.#dispatcher.follow(this.#store.bounce(this.#resourceName, this.request.id, bounce))
+  }
+
+  /** Doubles with each attempt; drawn from its upper half, so that callers do not come in step. */
+  #backoffMs(): number {
+    const longest = Math.min(FIRST_BACKOFF_MS * 2 ** this.#attempts, LONGEST_BACKOFF_MS)
+    return longest * (0.5 + this.#dispatcher.random() / 2)
+  }
+
+  #waitAgain(reason: 'rate_limited' | 'overloaded' | 'connection'): void {
+    const { clock, estimator, events, waits } = this.#dispatcher
+    events.bounced(this.#facts(), reason, this.#status || null)
+    if (this.#isMetered) estimator.failed(this)
+    this.#phase = 'waiting'
+    this.#waitingSince = clock.now()
+    this.#status = 0
+    this.#errorChunks = []
+    this.#errorBytes = 0
+    waits.set(this, this.#waitsUntil)
+  }
+
+  /** The provider's error is the answer. */
+  #passError(): void {
+    const chunks = this.#errorChunks
+    this.#errorChunks = []
+    const isWhole = this.#errorBytes <= MOST_ERROR_BYTES
+    this.#caller.respond(this.#status, this.#answerHeaders, this.#queuedMs)
+    for (const chunk of chunks) this.#caller.write(chunk)
+    if (!isWhole) {
+      this.#phase = 'answering'
+      return
+    }
+    this.#settle('provider_error')
+    this.#caller.end()
+  }
+
+  /** Ends the lease with what the call cost, as far as it is known. */
+  #settle(outcome: Outcome): void {
+    const { clock, estimator, events } = this.#dispatcher
+    const usage = this.#tap?.usage ?? null
+    const isExact = this.#isExact(outcome)
+    if (this.#isMetered) {
+      if (usage && outcome === 'answered' && isExact) estimator.settled(this, usage, clock.now())
+      else estimator.failed(this)
+    }
+    const actual = this.#actualCost(usage)
+    this.#end()
+    this.#dispatcher.follow(
+      this.#store.settle(this.#resourceName, this.request.id, actual, isExact),
+    )
+    events.settled(this.#facts(), outcome, this.#status || null, actual)
+  }
+
+  /** Whether the cost is known, rather than guessed from an answer that was cut or kept silent. */
+  #isExact(outcome: Outcome): boolean {
+    if (!this.#isMetered) return true
+    if (outcome === 'answered') return this.#tap?.isComplete ?? false
+    return outcome === 'provider_error' && this.#status >= 400
+  }
+
+  #actualCost(usage: Usage | null): CostVector {
+    if (!this.#isMetered || this.#status >= 400) return costOf({ requests: 1 })
+    if (!usage) return this.#reserved
+    return this.#countedCost(usage, Math.max(usage.outputTokens, this.#tap?.producedTokens ?? 0))
+  }
+
+  /** No answer came: what was never sent cost nothing, what was sent may have. */
+  #settleUnanswered(failure: UpstreamFailure): void {
+    const { estimator } = this.#dispatcher
+    const { id } = this.request
+    if (this.#isMetered) estimator.failed(this)
+    this.#end()
+    this.#dispatcher.follow(
+      failure.kind === 'unreachable'
+        ? this.#store.release(this.#resourceName, id)
+        : this.#store.settle(this.#resourceName, id, this.#reserved, false),
+    )
+  }
+
+  #leaveLine(): void {
+    this.#dispatcher.follow(this.#store.cancel(this.#resourceName, this.request.id))
+  }
+
+  #refusePlacement(placement: Extract<Placement, { kind: 'refused' }>): void {
+    const now = this.#dispatcher.clock.now()
+    const message = describeWait(placement.reason, this.#resourceName, placement, now)
+    const waitMs = Math.max(0, placement.expectedAt - now)
+    this.#refuse(placement.reason, message, Number.isFinite(waitMs) ? waitMs : null)
+  }
+
+  #refuse(reason: RefusalReason, message: string, retryAfterMs: number | null): void {
+    const refusal: Refusal = { reason, message, retryAfterMs }
+    const facts = this.#facts()
+    this.#end()
+    this.#dispatcher.events.refused(facts, refusal)
+    this.#caller.refuse(refusal)
+  }
+
+  #failureRefusal({ kind, detail }: UpstreamFailure): Refusal {
+    const { name } = this.request.provider
+    const retryAfterMs = 1000
+    if (kind === 'unreachable')
+      return {
+        reason: 'upstream_unreachable',
+        message: `Headgate could not reach ${name} (${detail}).`,
+        retryAfterMs,
+      }
+    if (kind === 'timeout')
+      return {
+        reason: 'upstream_timeout',
+        message: `${name} did not answer in time (${detail}).`,
+        retryAfterMs,
+      }
+    return {
+      reason: 'upstream_broken',
+      message: `The answer of ${name} broke off (${detail}).`,
+      retryAfterMs,
+    }
+  }
+
+  #end(): void {
+    this.#phase = 'over'
+    this.#flight = null
+    this.#dispatcher.forget(this)
+  }
+
+  #facts(): CallFacts {
+    const now = this.#dispatcher.clock.now()
+    return {
+      id: this.request.id,
+      resource: this.#resourceName,
+      flow: this.flow,
+      lane: this.request.lane,
+      model: this.description.model,
+      attempts: this.#attempts,
+      queuedMs: Math.round(this.#queuedMs),
+      durationMs: Math.round(now - this.#startedAt),
+    }
+  }
+}
+
+const isSameCost = (a: CostVector, b: CostVector): boolean =>
+  a.input_tokens === b.input_tokens && a.output_tokens === b.output_tokens

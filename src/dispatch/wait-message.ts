@@ -1,0 +1,45 @@
+// A wait in words. Owns: the sentence that says which limit binds, whose, and when it frees.
+import type { EpochMs } from '../core/clock.ts'
+import type { Binding, Prediction } from '../core/gate.ts'
+
+const OPENINGS = {
+  queue_full: 'The line is full',
+  wait_too_long: 'The wait would be longer than this request may wait',
+  waited_out: 'The wait was longer than this request may wait',
+} as const
+
+/** One sentence for the caller who is refused. */
+export function describeWait(
+  reason: keyof typeof OPENINGS,
+  resource: string,
+  prediction: Prediction | null,
+  now: EpochMs,
+): string {
+  const parts = [`Headgate: ${OPENINGS[reason]}`]
+  if (prediction) {
+    parts.push(`${prediction.position} ahead in the line for ${resource}`)
+    if (prediction.boundBy) parts.push(`bound by ${describeBinding(prediction.boundBy)}`)
+    if (Number.isFinite(prediction.expectedAt))
+      parts.push(`its turn is expected in ${describeSeconds(prediction.expectedAt - now)}`)
+  }
+  return `${parts.join('; ')}.`
+}
+
+export function describeBinding(binding: Binding): string {
+  switch (binding.kind) {
+    case 'limit':
+      return 'windowMs' in binding.limit
+        ? `${binding.limit.amount} ${binding.limit.dimension} per ${describeSeconds(binding.limit.windowMs)}`
+        : `${binding.limit.amount} at once`
+    case 'paused':
+      return 'a pause that the provider asked for'
+    case 'ramp':
+      return 'a slow start'
+    case 'overload':
+      return 'the provider being overloaded'
+  }
+}
+
+function describeSeconds(ms: number): string {
+  return `${Math.max(0, Math.ceil(ms / 1000))} s`
+}

@@ -1,0 +1,212 @@
+// The reverse proxy. Owns: the HTTP server, from a request's arrival to a governed call, and closing
+// down without losing one. Must not know: limits, order, or how the provider is reached.
+import { randomUUID } from 'node:crypto'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { Clock } from '../core/clock.ts'
+import { Deadlines } from '../core/deadlines.ts'
+import type { RefusalReason } from '../core/refusal.ts'
+import type { Dispatcher } from '../dispatch/dispatcher.ts'
+import type { Provider } from '../providers/provider.ts'
+import { PROVIDERS, type Route, routeProvider } from '../providers/providers.ts'
+import { BodyBudget, readBody } from './body.ts'
+import { type CallerWishes, readWishes } from './caller-wishes.ts'
+import { forwardedHeaders } from './headers.ts'
+import { HttpCaller, sendRefusal } from './http-caller.ts'
+import { patienceOf } from './patience.ts'
+
+export interface GatewayOptions {
+  readonly clock: Clock
+  readonly dispatcher: Dispatcher
+  readonly host: string
+  readonly port: number
+  readonly maxWaitMs: number
+  /** `auto`: waiting clients are shown life in the way that each understands. */
+  readonly keepalive: 'auto' | 'off'
+  readonly maxBodyMemory: number
+  /** The gateway's own key for a provider, sent instead of the callers'; null lets theirs pass. */
+  readonly ownKeyOf: (provider: Provider) => string | null
+  /** Answers the paths that are Headgate's own. Returns false for any other. */
+  readonly control: (request: IncomingMessage, response: ServerResponse) => boolean
+  readonly failed: (error: unknown) => void
+}
+
+/** Connections that callers keep open between requests: longer than their own pools keep them. */
+const KEEP_ALIVE_MS = 75_000
+/** Receiving a body may take as long as waiting for its turn: large ones are read only then. */
+const RECEIVE_TIMEOUT_MS = 30 * 60_000
+
+export class Gateway {
+  readonly #options: GatewayOptions
+  readonly #server: Server
+  readonly #bodies: BodyBudget
+  readonly #lifeSigns: Deadlines<HttpCaller>
+
+  constructor(options: GatewayOptions) {
+    this.#options = options
+    this.#bodies = new BodyBudget(options.maxBodyMemory)
+    this.#lifeSigns = new Deadlines(options.clock, (caller) => caller.showLife())
+    this.#server = createServer(
+      { keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: RECEIVE_TIMEOUT_MS },
+      (request, response) => this.#receive(request, response),
+    )
+  }
+
+  /** Bytes of request bodies in memory. */
+  get bodyBytes(): number {
+    return this.#bodies.used
+  }
+
+  /** Starts to listen. Returns the URL. Rejects when the address cannot be had. */
+  async listen(): Promise<string> {
+    const { host, port } = this.#options
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject)
+      this.#server.listen(port, host, () => {
+        this.#server.off('error', reject)
+        resolve()
+      })
+    })
+    const address: AddressInfo | string | null = this.#server.address()
+    const listening = typeof address === 'object' && address ? address.port : port
+    return `http://${host.includes(':') ? `[${host}]` : host}:${listening}`
+  }
+
+  /** Takes no new calls, refuses those that wait, and resolves when those under way have ended. */
+  async close(): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    await this.#options.dispatcher.drain()
+    this.#server.closeIdleConnections()
+    await closed
+    this.#lifeSigns.stop()
+  }
+
+  /** Ends everything at once, calls under way included. */
+  closeNow(): void {
+    this.#options.dispatcher.abortAll()
+    this.#server.closeAllConnections()
+  }
+
+  #receive(request: IncomingMessage, response: ServerResponse): void {
+    if (this.#options.control(request, response)) return
+    const id = `hg_${randomUUID()}`
+    const url = request.url ?? '/'
+    const route = routeProvider(request.method ?? 'GET', url, request.headers)
+    if (request.headers.upgrade !== undefined) {
+      response.writeHead(426, { connection: 'close' }).end()
+    } else if (!route) {
+      const message = `Headgate knows no provider for ${request.method} ${url.slice(0, 200)}. Anthropic's paths, such as /v1/messages, are served; /anthropic/… forces that provider.`
+      refuse(request, response, anyProvider(), id, 'unknown_path', message)
+    } else {
+      this.#admit(request, response, route, id).catch((error: unknown) => {
+        this.#options.failed(error)
+        response.destroy()
+      })
+    }
+  }
+
+  async #admit(
+    request: IncomingMessage,
+    response: ServerResponse,
+    route: Route,
+    id: string,
+  ): Promise<void> {
+    const { provider } = route
+    const ownKey = this.#options.ownKeyOf(provider)
+    if (ownKey !== null && request.headers.origin !== undefined) {
+      const message =
+        'Headgate holds the key, so it does not answer web pages: any page could spend with it.'
+      refuse(request, response, provider, id, 'forbidden', message)
+      return
+    }
+    const wishes = readWishes(request.headers)
+    if (wishes.kind === 'bad') {
+      refuse(request, response, provider, id, 'bad_request', wishes.message)
+      return
+    }
+    if (route.operation.body === 'read') {
+      const read = await readBody(request, route.operation.maxBodyBytes, this.#bodies)
+      if (read.kind === 'caller_gone') return
+      if (read.kind !== 'whole') {
+        const message = this.#bodyMessage(read.kind, route.operation.maxBodyBytes)
+        refuse(request, response, provider, id, read.kind, message)
+        return
+      }
+      this.#start(request, response, route, id, wishes, ownKey, read.body)
+    } else {
+      this.#start(request, response, route, id, wishes, ownKey, null)
+    }
+  }
+
+  #start(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { provider, operation }: Route,
+    id: string,
+    wishes: Extract<CallerWishes, { kind: 'read' }>,
+    ownKey: string | null,
+    body: Buffer | null,
+  ): void {
+    const { clock, dispatcher, keepalive, maxWaitMs } = this.#options
+    const now = clock.now()
+    const patience = keepalive === 'auto' ? patienceOf(request.headers, request.httpVersion) : null
+    const caller = new HttpCaller({
+      id,
+      provider,
+      request,
+      response,
+      patience,
+      clock,
+      lifeSigns: this.#lifeSigns,
+      onOver: () => this.#bodies.giveBack(body?.length ?? 0),
+    })
+    const call = dispatcher.start(
+      {
+        id,
+        provider,
+        operation,
+        method: request.method ?? 'GET',
+        headers: ownKey === null ? request.headers : { ...request.headers, 'x-api-key': ownKey },
+        forwardHeaders: forwardedHeaders(
+          request.rawHeaders,
+          request.headers,
+          ownKey,
+          operation.body === 'stream',
+        ),
+        body: operation.body === 'stream' ? request : body,
+        flow: wishes.flow,
+        lane: wishes.lane,
+        deadlineAt: Math.min(now + Math.min(maxWaitMs, wishes.maxWaitMs), wishes.deadlineAt),
+        longestPlainWaitMs: patience?.longestPlainWaitMs ?? Number.POSITIVE_INFINITY,
+      },
+      caller,
+    )
+    caller.attach(call)
+  }
+
+  #bodyMessage(kind: 'body_too_large' | 'memory_full', maxBytes: number): string {
+    if (kind === 'body_too_large')
+      return `The request's body is larger than the ${maxBytes} bytes that the provider accepts.`
+    return `Headgate holds ${this.#bodies.used} bytes of waiting requests and takes no more now.`
+  }
+}
+
+/** The dialect of refusals for paths that are nobody's. */
+function anyProvider(): Provider {
+  const [first] = PROVIDERS
+  if (!first) throw new Error('there is no provider')
+  return first
+}
+
+/** Refuses before the body is read: the connection cannot be used again after that. */
+function refuse(
+  request: IncomingMessage,
+  response: ServerResponse,
+  provider: Provider,
+  id: string,
+  reason: RefusalReason,
+  message: string,
+): void {
+  if (!request.complete) response.setHeader('connection', 'close')
+  sendRefusal(response, provider, { reason, message, retryAfterMs: 1000 }, id)
+}

@@ -1,0 +1,176 @@
+// Finds what the operator wants: flags beat environment, environment beats file, file beats defaults.
+// Owns: the order, and where each setting came from. Must not know: what the settings do.
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { type Environment, readConfig } from './load.ts'
+import { ConfigError, problemLine } from './problem.ts'
+import type { FileConfig } from './schema.ts'
+import {
+  CONFIG_VARIABLE,
+  DEFAULT_CONFIG_FILE,
+  type Flags,
+  OPTIONS,
+  PROVIDER_NAMES,
+  type ProviderName,
+  SETTINGS,
+  type Setting,
+  upstreamOption,
+  upstreamSetting,
+} from './setting-table.ts'
+import type { ProviderSettings, Settings } from './settings.ts'
+import { suggestion } from './suggest.ts'
+import { warningsOf } from './warnings.ts'
+
+/** One setting as it came out, for people. */
+export interface ResolvedValue {
+  readonly label: string
+  readonly text: string
+  /** A flag, a variable, the file's name or `default`. */
+  readonly origin: string
+}
+
+export interface Loaded {
+  readonly settings: Settings
+  /** The file that was read, or null. */
+  readonly file: string | null
+  readonly values: readonly ResolvedValue[]
+  /** Nothing that stops the gate, but probably not meant. */
+  readonly warnings: readonly string[]
+}
+
+/**
+ * The settings that these flags, this environment and the file they name amount to.
+ *
+ * @throws ConfigError with every problem of all three.
+ */
+export function loadSettings(flags: Flags, env: Environment, folder = process.cwd()): Loaded {
+  const source = findFile(flags, env, folder)
+  const { config, problems } = readConfig(source.name, source.text ?? '', env)
+  const resolver = new Resolver(flags, env, source.name)
+  const settings = resolve(resolver, config)
+  const all = [...source.problems, ...problems, ...resolver.problems]
+  if (all.length > 0) throw new ConfigError(all)
+  return {
+    settings,
+    file: source.text === null ? null : source.name,
+    values: resolver.values,
+    warnings: warningsOf(settings, env),
+  }
+}
+
+function resolve(resolver: Resolver, { listen, store, queue, ...config }: FileConfig): Settings {
+  return {
+    host: resolver.pick(SETTINGS.host, listen?.host, 'listen: host'),
+    port: resolver.pick(SETTINGS.port, listen?.port, 'listen: port'),
+    store: resolver.pick(SETTINGS.store, store),
+    queue: {
+      maxWaitMs: resolver.pick(SETTINGS.maxWait, queue?.max_wait),
+      maxQueued: resolver.pick(SETTINGS.maxQueued, queue?.max_queued),
+      agingMs: resolver.pick(SETTINGS.aging, queue?.aging),
+      keepalive: resolver.pick(SETTINGS.keepalive, queue?.keepalive),
+    },
+    maxBodyMemoryBytes: resolver.pick(SETTINGS.maxBodyMemory, config.max_body_memory),
+    log: {
+      level: resolver.pick(SETTINGS.logLevel, config.log?.level),
+      format: resolver.pick(SETTINGS.logFormat, config.log?.format),
+    },
+    providers: { anthropic: resolveProvider(resolver, 'anthropic', config.providers?.anthropic) },
+  }
+}
+
+type ProviderConfig = NonNullable<FileConfig['providers']>[ProviderName]
+
+function resolveProvider(
+  resolver: Resolver,
+  name: ProviderName,
+  config: ProviderConfig,
+): ProviderSettings {
+  return {
+    baseUrl: resolver.pick(upstreamSetting(name), config?.base_url),
+    apiKey: config?.api_key ?? null,
+    floors: { softTokens: config?.floors?.soft ?? 0, hardTokens: config?.floors?.hard ?? 0 },
+    limits: config?.limits ?? [],
+  }
+}
+
+interface ConfigSource {
+  readonly name: string
+  /** Null where there is no file. */
+  readonly text: string | null
+  readonly problems: readonly string[]
+}
+
+function findFile(flags: Flags, env: Environment, folder: string): ConfigSource {
+  const asked = flags.config ?? (env[CONFIG_VARIABLE] || undefined)
+  const name = asked ?? DEFAULT_CONFIG_FILE
+  try {
+    return { name, text: readFileSync(path.resolve(folder, name), 'utf8'), problems: [] }
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
+    const isAbsent = code === 'ENOENT'
+    if (isAbsent && asked === undefined) return { name, text: null, problems: [] }
+    const by = flags.config === undefined ? CONFIG_VARIABLE : '--config'
+    const what = isAbsent ? 'there is no such file' : `the file cannot be read (${code})`
+    return { name, text: null, problems: [`${by}: ${name}: ${what}, name another or leave it out`] }
+  }
+}
+
+/** Picks each setting from where it was said first, and remembers where that was. */
+class Resolver {
+  readonly values: ResolvedValue[] = []
+  readonly problems: string[] = []
+  readonly #env: Environment
+  readonly #file: string
+  /** What the command line says, by the options' `flag`. */
+  readonly #said = new Map<string, string>()
+
+  constructor(flags: Flags, env: Environment, file: string) {
+    this.#env = env
+    this.#file = file
+    for (const { name, flag } of OPTIONS) {
+      const text = flags[name]
+      if (typeof text === 'string') this.#said.set(flag, text)
+    }
+    for (const text of flags.upstream ?? []) this.#readUpstream(text)
+  }
+
+  pick<T>(setting: Setting<T>, fromFile: T | undefined, label = setting.key): T {
+    const { value, origin } = this.#fromOption(setting) ?? this.#fromFile(setting, fromFile)
+    this.values.push({ label, text: setting.format(value), origin })
+    return value
+  }
+
+  #fromFile<T>(setting: Setting<T>, value: T | undefined): { value: T; origin: string } {
+    return value === undefined
+      ? { value: setting.default, origin: 'default' }
+      : { value, origin: this.#file }
+  }
+
+  #fromOption<T>({ option, type }: Setting<T>): { value: T; origin: string } | null {
+    if (!option) return null
+    const flagText = this.#said.get(option.flag)
+    // Compose files set a variable to nothing when they mean that it is not there.
+    const text = flagText ?? (this.#env[option.variable] || undefined)
+    if (text === undefined) return null
+    const origin = flagText === undefined ? option.variable : flagWord(option.flag)
+    const checked = type.safeParse(text)
+    if (checked.success) return { value: checked.data, origin }
+    const [issue] = checked.error.issues
+    this.problems.push(problemLine({ at: origin }, text, issue?.message ?? 'is not understood'))
+    return null
+  }
+
+  #readUpstream(text: string): void {
+    const [, name = '', url = ''] = /^([^=]*)=(.*)$/.exec(text) ?? []
+    const provider = PROVIDER_NAMES.find((known) => known === name)
+    if (provider) {
+      this.#said.set(upstreamOption(provider).flag, url)
+      return
+    }
+    const why = name ? `names no provider, ${suggestion(name, PROVIDER_NAMES)}` : 'is not NAME=URL'
+    this.problems.push(problemLine({ at: '--upstream' }, name || text, why))
+  }
+}
+
+/** `--port` of `--port PORT` */
+const flagWord = (flag: string): string => flag.split(' ')[0] ?? flag

@@ -1,0 +1,61 @@
+// Policy: what the operator wants. Owns: `Settings`, complete and never edited, and what a rule of
+// limits means. Must not know: how settings are written (schema.ts) or found (resolve.ts), or what
+// they do.
+import type { Limit } from '../core/limit.ts'
+
+/** The limits of the models whose name matches. */
+export interface LimitRule {
+  /** A model's name, where `*` stands for any letters. */
+  readonly match: string
+  readonly limits: readonly Limit[]
+}
+
+export interface ProviderSettings {
+  /** Without a slash at its end; null stands for the provider's public address. */
+  readonly baseUrl: string | null
+  /** Null: callers' own keys pass through. */
+  readonly apiKey: string | null
+  /** Remaining input tokens under which admissions slow and stop; 0 switches a floor off. */
+  readonly floors: { readonly softTokens: number; readonly hardTokens: number }
+  /** The first rule that matches a model counts; the limits of other models are learnt. */
+  readonly limits: readonly LimitRule[]
+}
+
+export interface Settings {
+  readonly host: string
+  /** 0 picks a free port. */
+  readonly port: number
+  readonly store: 'memory'
+  readonly queue: {
+    readonly maxWaitMs: number
+    readonly maxQueued: number
+    readonly agingMs: number
+    readonly keepalive: 'auto' | 'off'
+  }
+  readonly maxBodyMemoryBytes: number
+  readonly providers: { readonly anthropic: ProviderSettings }
+  readonly log: {
+    readonly level: 'debug' | 'info' | 'warn' | 'error' | 'silent'
+    readonly format: 'auto' | 'pretty' | 'json'
+  }
+}
+
+/** The limits that the first matching rule sets for a model, or null where they are to be learnt. */
+export function limitsOf(rules: readonly LimitRule[], model: string): readonly Limit[] | null {
+  return rules.find((rule) => matches(rule.match, model))?.limits ?? null
+}
+
+function matches(glob: string, model: string): boolean {
+  const [head = '', ...rest] = glob.split('*')
+  const tail = rest.pop()
+  if (tail === undefined) return model === glob
+  if (model.length < head.length + tail.length) return false
+  if (!model.startsWith(head) || !model.endsWith(tail)) return false
+  let from = head.length
+  for (const part of rest) {
+    const at = model.indexOf(part, from)
+    if (at < 0) return false
+    from = at + part.length
+  }
+  return from <= model.length - tail.length
+}

@@ -1,0 +1,48 @@
+// What an operator probably did not mean. Must not know: what stops the gate from starting.
+import type { Environment } from './load.ts'
+import { OPTIONS, PROVIDER_NAMES, upstreamOption } from './setting-table.ts'
+import type { Settings } from './settings.ts'
+import { nearestTo } from './suggest.ts'
+
+const PREFIX = 'HEADGATE_'
+const KNOWN_VARIABLES = [
+  ...OPTIONS.filter(({ name }) => name !== 'upstream'),
+  ...PROVIDER_NAMES.map(upstreamOption),
+].map(({ variable }) => variable.slice(PREFIX.length))
+
+export function warningsOf(settings: Settings, env: Environment): string[] {
+  return [
+    ...unknownVariables(env),
+    ...(isLoopback(settings.host) ? [] : [openToOthers(settings)]),
+    ...PROVIDER_NAMES.filter((name) => sendsKeyInClear(settings, name)).map(
+      (name) => `providers.${name}.base_url: keys go there over plain http, use https`,
+    ),
+  ]
+}
+
+function unknownVariables(env: Environment): string[] {
+  return Object.keys(env)
+    .filter((variable) => variable.startsWith(PREFIX))
+    .map((variable) => variable.slice(PREFIX.length))
+    .filter((name) => !KNOWN_VARIABLES.includes(name))
+    .map((name) => {
+      const nearest = nearestTo(name, KNOWN_VARIABLES)
+      const advice = nearest === null ? 'remove it' : `did you mean ${PREFIX}${nearest}?`
+      return `${PREFIX}${name}: no such variable, ${advice}`
+    })
+}
+
+function openToOthers({ host, providers }: Settings): string {
+  const hasKey = Object.values(providers).some(({ apiKey }) => apiKey !== null)
+  const what = hasKey ? 'spend your API key' : 'use the gate'
+  return `listening on ${host}: whoever can reach this machine can ${what}`
+}
+
+function sendsKeyInClear({ providers }: Settings, name: (typeof PROVIDER_NAMES)[number]): boolean {
+  const { baseUrl } = providers[name]
+  return baseUrl?.startsWith('http:') === true && !isLoopback(new URL(baseUrl).hostname)
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || host === '[::1]' || /^127\.[\d.]+$/.test(host)
+}
