@@ -1,5 +1,5 @@
 // A reader of JSON that leaves it as bytes: it finds where values begin and end, and reads none that
-// nobody asked for. Parsing a prompt of 200 kB costs a millisecond; walking over it costs a hundredth.
+// nobody asked for. Parsing a prompt of 200 kB takes 300 µs and litters; walking over it takes ten.
 // Owns: the grammar of strings and brackets. Must not know: what the keys mean.
 //
 // It trusts what it walks over: of bytes that are not JSON it may find a structure, but it never
@@ -17,11 +17,11 @@ export const NOT_JSON = -1
 export const QUOTE = 0x22
 export const COMMA = 0x2c
 export const OPEN_BRACKET = 0x5b
-export const BACKSLASH = 0x5c
+const BACKSLASH = 0x5c
 export const CLOSE_BRACKET = 0x5d
 export const OPEN_BRACE = 0x7b
 export const CLOSE_BRACE = 0x7d
-const COLON = 0x3a
+export const COLON = 0x3a
 
 /** The bit in which `[` differs from `{`, and `]` from `}`. */
 const BRACE_BIT = 0x20
@@ -37,13 +37,14 @@ export type OnString = (start: number, end: number) => void
 
 const IGNORE: OnString = () => {}
 
+export function isWhitespace(byte: number | undefined): boolean {
+  return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09
+}
+
 export function skipWhitespace(bytes: Buffer, start: number): number {
   let at = start
-  for (;;) {
-    const byte = bytes[at]
-    if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) return at
-    at++
-  }
+  while (isWhitespace(bytes[at])) at++
+  return at
 }
 
 /** The end of the string whose opening quote stands at `start`. */

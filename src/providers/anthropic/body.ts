@@ -34,7 +34,7 @@ export interface Outline {
   readonly landmarks: Readonly<Record<Landmark, readonly number[]>>
 }
 
-export type Landmark = 'cache_control' | 'data' | 'image'
+type Landmark = 'cache_control' | 'data' | 'image'
 
 type Draft = {
   -readonly [Field in keyof Outline]: Outline[Field]

@@ -4,7 +4,9 @@
 import {
   CLOSE_BRACE,
   CLOSE_BRACKET,
+  COLON,
   COMMA,
+  isWhitespace,
   NOT_JSON,
   OPEN_BRACE,
   type Span,
@@ -20,13 +22,15 @@ export interface Cut extends Span {
 
 const ATTRIBUTION = '"x-anthropic-billing-header:'
 const LONE_BLOCK = Buffer.from('[{"type":"text","text":')
-const COLON = 0x3a
 
 const FIVE_MINUTES_MS = 300_000
 const HOUR_MS = 3_600_000
 
 /** The API takes four breakpoints; what is beyond this is no request that it would answer. */
 const MOST_MARKERS = 64
+
+/** A longer `cache_control` is none: looking for its end must not take long, were they nested. */
+const MOST_MARKER_BYTES = 256
 
 /** How far back the opening of a lone block is looked for. */
 const MOST_LONE_BLOCK_BYTES = 65_536
@@ -42,7 +46,11 @@ export function cutsIn(body: Buffer, part: Span, markerAts: readonly number[]): 
 
 /** How long a `cache_control` value asks for, or null where it is none: a schema may have the name. */
 export function cacheForMs(body: Buffer, value: Span): number | null {
-  const text = body.toString('latin1', value.start, Math.min(value.end, value.start + 128))
+  const text = body.toString(
+    'latin1',
+    value.start,
+    Math.min(value.end, value.start + MOST_MARKER_BYTES),
+  )
   if (!text.includes('"ephemeral"')) return null
   return text.includes('"1h"') ? HOUR_MS : FIVE_MINUTES_MS
 }
@@ -51,14 +59,16 @@ export function cacheForMs(body: Buffer, value: Span): number | null {
 function markerAt(body: Buffer, keyAt: number): Cut | null {
   const colonAt = skipWhitespace(body, keyAt + '"cache_control"'.length)
   const start = body[colonAt] === COLON ? skipWhitespace(body, colonAt + 1) : colonAt
-  const end = body[start] === OPEN_BRACE ? skipValue(body, start) : NOT_JSON
-  const duration = end === NOT_JSON ? null : cacheForMs(body, { start, end })
+  if (body[start] !== OPEN_BRACE) return null
+  const length = skipValue(body.subarray(start, start + MOST_MARKER_BYTES), 0)
+  const end = start + length
+  const duration = length === NOT_JSON ? null : cacheForMs(body, { start, end })
   return duration === null ? null : { ...withComma(body, keyAt, end), cacheForMs: duration }
 }
 
 function withComma(body: Buffer, start: number, end: number): Span {
   let before = start - 1
-  while (before > 0 && skipWhitespace(body, before) !== before) before--
+  while (before > 0 && isWhitespace(body[before])) before--
   if (body[before] === COMMA) return { start: before, end }
   const after = skipWhitespace(body, end)
   return { start, end: body[after] === COMMA ? after + 1 : end }

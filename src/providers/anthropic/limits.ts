@@ -8,7 +8,7 @@ import type { Headers, LimitReport } from '../provider.ts'
 const TOKEN_STEP = 1000
 
 /** `reset` and `date` are both in whole seconds. */
-const RESET_ERROR_MS = 1000
+const RESET_ERROR_MS = 2000
 
 export function observeLimits(headers: Headers): LimitReport {
   return {

@@ -1,10 +1,8 @@
 // The parts of a prompt that are not text: images and documents, and the tokens they cost.
 // Must not know: what the text around them costs.
-import { NOT_JSON, QUOTE, type Span, skipString, skipWhitespace } from '../json-scan.ts'
+import { COLON, NOT_JSON, QUOTE, type Span, skipString, skipWhitespace } from '../json-scan.ts'
 import type { Outline } from './body.ts'
 import { imageSize } from './image-size.ts'
-
-const COLON = 0x3a
 
 /** The other members of a base64 source, `type` and `media_type`, are this near to its `data`. */
 const SOURCE_BYTES = 128

@@ -15,8 +15,9 @@ const MOST_ANSWER_BYTES = 8 * 1024 * 1024
 /** Since Claude 4.7; earlier models write some 30 % fewer tokens for the same text. */
 const CHARACTERS_PER_TOKEN = 3
 
-/** `{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":""}}` */
-const DELTA_FRAME_CHARACTERS = 82
+/** What stands around the text in each delta of a stream. */
+const DELTA_FRAME_CHARACTERS =
+  '{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":""}}'.length
 
 /** Usage can be read from a stream and from a JSON answer, unless it is compressed. */
 export function openUsageTap(headers: Headers): UsageTap {
