@@ -2,7 +2,7 @@
 // Must not know: what was measured.
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
-import { cpus, totalmem } from 'node:os'
+import { cpus, loadavg, totalmem } from 'node:os'
 import { join } from 'node:path'
 
 const BENCH = import.meta.dirname
@@ -12,6 +12,8 @@ export interface Setting {
   readonly node: string
   readonly date: string
   readonly command: string
+  /** Of the minute before the run: figures from a busy machine are worth little. */
+  readonly loadAverage: number
 }
 
 export function describeSetting(command: string): Setting {
@@ -21,6 +23,7 @@ export function describeSetting(command: string): Setting {
     node: process.version,
     date: new Date().toISOString().slice(0, 10),
     command,
+    loadAverage: loadavg()[0] ?? 0,
   }
 }
 

@@ -17,6 +17,8 @@ export interface ClosedLoopFigures {
   readonly elapsedMs: number
 }
 
+const STALLED_MS = 30_000
+
 /** Requests begun before the time is up are awaited and counted. */
 export async function runClosedLoop(loop: ClosedLoop): Promise<ClosedLoopFigures> {
   const startedAt = performance.now()
@@ -39,6 +41,7 @@ async function runWorker(
   let requests = 0
   let failures = 0
   const { promise, resolve, reject } = Promise.withResolvers<void>()
+  socket.setTimeout(STALLED_MS, () => reject(new Error('the proxy left a request unanswered')))
   socket.on('error', reject)
   socket.on('close', () => reject(new Error('the proxy closed a connection under load')))
   onEachAnswer(socket, (status) => {

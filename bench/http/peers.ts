@@ -85,10 +85,11 @@ async function startHeadgate(upstream: URL): Promise<Peer | AbsentPeer> {
   if (!existsSync(program) || !existsSync(join(ROOT, 'dist'))) {
     return { name: 'headgate', absentBecause: 'it is not built: npm run build' }
   }
-  const options = ['--port', '0', '--host', '127.0.0.1', '--log-level', 'warn']
+  const port = await freePort()
+  const options = ['--host', '127.0.0.1', '--port', `${port}`, '--log-level', 'warn']
   const target = ['--upstream', `anthropic=${upstream.origin}`]
   const child = launch(process.execPath, [program, 'serve', ...options, ...target])
-  const url = await printedUrl(child, upstream)
+  const url = `http://127.0.0.1:${port}`
   return peer({ name: 'headgate', version: readVersion(ROOT), child, url, headers: {} })
 }
 

@@ -164,7 +164,9 @@ class DelayCourse {
       p99Ms,
       addedP50Ms: p50Ms - direct.#percentileMs(50),
       addedP99Ms: p99Ms - direct.#percentileMs(99),
-      isIdentical: [...this.#digests, ...direct.#digests].every((digest, _, [first]) => digest === first),
+      isIdentical: [...this.#digests, ...direct.#digests].every(
+        (digest, _, [first]) => digest === first,
+      ),
     }
   }
 

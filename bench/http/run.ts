@@ -30,7 +30,7 @@ const FULL: Effort = {
   rounds: 5,
   warmUpMs: 1500,
   closedLoopMs: 1500,
-  openLoopMs: 2000,
+  openLoopMs: 1500,
   floodBytes: [10 * MB, 50 * MB],
   callers: 10_000,
 }
@@ -56,6 +56,7 @@ say(`\n${renderHttp(results)}`)
 process.exit()
 
 async function measureAll(): Promise<HttpResults> {
+  const setting = describeSetting(`node bench/http/run.ts${isQuick ? ' --quick' : ''}`)
   const upstream = await startStubUpstream()
   const isPinned = availableParallelism() > 1 && pinTo(LOAD_CORE, process.pid)
   const started: (Peer | AbsentPeer)[] = []
@@ -70,9 +71,8 @@ async function measureAll(): Promise<HttpResults> {
   const figures = await measureRunning(subjects, upstream, isPinned)
   for (const peer of peers) await peer.stop()
   await upstream.stop()
-  const command = `node bench/http/run.ts${isQuick ? ' --quick' : ''}`
   return {
-    ...describeSetting(command),
+    ...setting,
     isPinned,
     peers: started.map(({ name, ...peer }) =>
       'pid' in peer ? { name, version: peer.version } : { name, absentBecause: peer.absentBecause },

@@ -58,7 +58,8 @@ function provenance(results: HttpResults): string {
     'version' in peer ? `${peer.name} ${peer.version}` : `${peer.name}: ${peer.absentBecause}`,
   )
   return [
-    `\`${results.command}\`, ${results.date}, Node ${results.node}, ${results.machine}; ${cores}.`,
+    `\`${results.command}\`, ${results.date}, Node ${results.node}, ${results.machine}; ${cores},`,
+    `load average before the run ${results.loadAverage.toFixed(1)}.`,
     `Peers: ${peers.join('; ')}.`,
   ].join('\n')
 }

@@ -1,5 +1,5 @@
 // The least that a Node proxy can do, and so the measure of every other: node:http in, undici's
-// `dispatch` out, original bytes both ways, backpressure both ways. Must not know: limits.
+// `dispatch` out, original bytes both ways, an answer no faster than its reader. Must not know: limits.
 // Usage: node bench/peers/pass-through.ts UPSTREAM_URL
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'

@@ -9,7 +9,7 @@ import { Dispatcher, type UpstreamBase } from '../dispatch/dispatcher.ts'
 import type { DispatchEvents } from '../dispatch/events.ts'
 import { Estimator } from '../estimate/estimator.ts'
 import { Gateway } from '../gateway/gateway.ts'
-import { UndiciUpstream } from '../gateway/undici-upstream.ts'
+import { UndiciUpstream, type UndiciUpstreamOptions } from '../gateway/undici-upstream.ts'
 import { limitsOf, type Settings } from '../policy/settings.ts'
 import type { Provider } from '../providers/provider.ts'
 import { MemoryStore } from '../stores/memory/memory-store.ts'
@@ -19,6 +19,8 @@ export interface WireOptions {
   readonly clock: Clock
   readonly random: () => number
   readonly events: DispatchEvents
+  /** How long the provider may be silent. @default as long as its slowest answers and its clients are */
+  readonly upstreamTimeouts?: UndiciUpstreamOptions
 }
 
 export interface Wired {
@@ -29,17 +31,17 @@ export interface Wired {
   close(): Promise<void>
 }
 
-/** The slowest answers of providers take ten minutes; nothing is worth waiting for after that. */
-const FIRST_BYTE_TIMEOUT_MS = 11 * 60_000
-/** A stream's clients give up after five minutes of silence themselves. */
-const IDLE_TIMEOUT_MS = 5 * 60_000
+const UPSTREAM_TIMEOUTS: UndiciUpstreamOptions = {
+  // The slowest answers of providers take ten minutes; nothing is worth waiting for after that.
+  firstByteTimeoutMs: 11 * 60_000,
+  // A stream's clients give up after five minutes of silence themselves.
+  idleTimeoutMs: 5 * 60_000,
+}
 
 /** A gateway that is ready to listen. */
-export function wire({ settings, clock, random, events }: WireOptions): Wired {
-  const upstream = new UndiciUpstream({
-    firstByteTimeoutMs: FIRST_BYTE_TIMEOUT_MS,
-    idleTimeoutMs: IDLE_TIMEOUT_MS,
-  })
+export function wire(options: WireOptions): Wired {
+  const { settings, clock, random, events, upstreamTimeouts = UPSTREAM_TIMEOUTS } = options
+  const upstream = new UndiciUpstream(upstreamTimeouts)
   const store = new MemoryStore(clock, (resource) => gateSettings(settings, resource))
   const bases = new Map<string, UpstreamBase>()
   const dispatcher = new Dispatcher({

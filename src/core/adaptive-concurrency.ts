@@ -23,6 +23,11 @@ export class AdaptiveConcurrency {
     return this.#limit
   }
 
+  /** Whether an overload is recent enough to matter. */
+  remembers(now: EpochMs): boolean {
+    return now - this.#cutAt <= FORGET_AFTER_MS
+  }
+
   admits(inFlight: number): boolean {
     return inFlight === 0 || inFlight + 1 <= this.#limit
   }
@@ -37,7 +42,7 @@ export class AdaptiveConcurrency {
   succeeded(firstAnswerMs: number | null, now: EpochMs): void {
     if (firstAnswerMs !== null) this.#learn(firstAnswerMs)
     if (this.#limit === Number.POSITIVE_INFINITY) return
-    if (now - this.#cutAt > FORGET_AFTER_MS) this.#limit = Number.POSITIVE_INFINITY
+    if (!this.remembers(now)) this.#limit = Number.POSITIVE_INFINITY
     else if (!this.#isSlow()) this.#limit += 1 / this.#limit
   }
 

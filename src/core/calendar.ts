@@ -52,14 +52,20 @@ function localAsUtc(at: EpochMs, timeZone: string): EpochMs {
   )
 }
 
+const DAY_MS = 86_400_000
+
 /**
- * The first instant of a local date. Where midnight is skipped or repeated by a change of the zone's
- * offset, two guesses of the offset settle on one that holds there.
+ * The first instant of a local date. A change of the zone's offset may skip its midnight, or repeat
+ * it: of the instants that the offsets of the day before and after give, it is the earliest at which
+ * the date has begun.
  */
 function startOfDay({ year, month, day }: LocalDate, timeZone: string): EpochMs {
   const wanted = Date.UTC(year, month - 1, day)
-  const firstGuess = wanted - (localAsUtc(wanted, timeZone) - wanted)
-  return firstGuess - (localAsUtc(firstGuess, timeZone) - wanted)
+  const candidates = [wanted - DAY_MS, wanted + DAY_MS].map(
+    (near) => wanted - (localAsUtc(near, timeZone) - near),
+  )
+  const begun = candidates.filter((at) => localAsUtc(at, timeZone) >= wanted)
+  return Math.min(...begun)
 }
 
 /** The calendar window that holds an instant: a day of 23 to 25 hours, or a month. */

@@ -15,6 +15,7 @@ interface Departure {
 export class Departures {
   #log: Departure[] = []
   #total: CostVector = NOTHING
+  #forgotten: CostVector = NOTHING
 
   record(cost: CostVector, at: EpochMs): void {
     const last = this.#total
@@ -26,15 +27,15 @@ export class Departures {
       cost: last.cost + cost.cost,
     }
     this.#log.push({ at, total: this.#total })
-    if (this.#log.length >= 2 * REMEMBERED) this.#log = this.#log.slice(-REMEMBERED)
+    if (this.#log.length < 2 * REMEMBERED) return
+    this.#forgotten = this.#log[REMEMBERED - 1]?.total ?? NOTHING
+    this.#log = this.#log.slice(REMEMBERED)
   }
 
   /** The sum of what left after an instant, of the departures still remembered. */
   since(at: EpochMs, dimension: Exclude<Dimension, 'concurrency'>): number {
-    const index = this.#firstAfter(at)
-    if (index === this.#log.length) return 0
-    const before = index === 0 ? 0 : (this.#log[index - 1]?.total[dimension] ?? 0)
-    return this.#total[dimension] - before
+    const before = this.#log[this.#firstAfter(at) - 1]?.total ?? this.#forgotten
+    return this.#total[dimension] - before[dimension]
   }
 
   #firstAfter(at: EpochMs): number {

@@ -3,38 +3,48 @@
 //
 // Each lane keeps a virtual time: the start tag of the turn served last. A flow's next turn starts
 // where its last one finished, and never before the virtual time at which the flow came to the line;
-// the smallest tag goes first. A turn of share s moves its flow's tag on by s / weight, so two flows
-// that both have work stay within their largest turns of each other, for ever.
-// (Goyal, Vin, Cheng: Start-time Fair Queueing, 1996.)
+// the smallest tag goes first, the longest waiting among equals. A turn of share s moves its flow's
+// tag on by s / weight, so two flows that both have work stay within their largest turns of each
+// other, for ever. (Goyal, Vin, Cheng: Start-time Fair Queueing, 1996.)
 import type { EpochMs } from './clock.ts'
 import type { CostVector } from './cost.ts'
 import { Heap } from './heap.ts'
 import { LANES } from './lane.ts'
 import type { Place, Ticket } from './ticket.ts'
 
+/** Rested flows whose lead is remembered while others wait; more make the lane's time move on. */
+const REMEMBERED_LEADS = 1000
+
 /** One flow's turns in one lane. */
 export class Flow {
   readonly name: string
   readonly lane: LaneQueue
-  /** The virtual time at which its next turn starts. */
+  /** The virtual time at which its turns so far have finished. */
   tag: number
+  /** The virtual time at which its first ticket's turn starts: `tag`, or earlier for a restored one. */
+  turnTag: number
   /** Turns admitted and not yet settled: a correction may still come. */
   held = 0
   waiting = 0
+  /** What its waiting tickets will add to its tag. */
+  waitingShare = 0
   first: Ticket | null = null
   last: Ticket | null = null
   heapIndex = -1
-  readonly order: number
 
-  constructor(name: string, lane: LaneQueue, tag: number, order: number) {
+  constructor(name: string, lane: LaneQueue, tag: number) {
     this.name = name
     this.lane = lane
-    this.tag = tag
-    this.order = order
+    this.tag = this.turnTag = tag
   }
 }
 
-const byTag = (a: Flow, b: Flow): number => a.tag - b.tag || a.order - b.order
+const byAge = (a: Ticket, b: Ticket): number => a.laneSince - b.laneSince || a.order - b.order
+
+const byTag = (a: Flow, b: Flow): number => a.tag - b.tag
+
+const byTurn = (a: Flow, b: Flow): number =>
+  a.turnTag - b.turnTag || (a.first && b.first ? byAge(a.first, b.first) : 0)
 
 /** How much waits: the sum of some tickets' estimates. */
 export class Backlog {
@@ -48,10 +58,15 @@ export class Backlog {
   /** Adds `part` of another backlog. */
   add(other: Backlog, part: number): void {
     this.tickets += other.tickets * part
-    this.addCost(other, part)
+    this.#addCost(other, part)
   }
 
-  addCost(cost: CostVector, part: number): void {
+  addTicket(ticket: Ticket, sign: 1 | -1): void {
+    this.tickets += sign
+    this.#addCost(ticket.estimate, sign)
+  }
+
+  #addCost(cost: CostVector, part: number): void {
     this.requests += cost.requests * part
     this.input_tokens += cost.input_tokens * part
     this.output_tokens += cost.output_tokens * part
@@ -60,28 +75,19 @@ export class Backlog {
   }
 }
 
-/** The part of a lane that goes before a flow's last turn: as many turns of every flow as it has itself. */
-function fairFraction(lane: LaneQueue, flowName: string): number {
-  if (lane.backlog.tickets === 0) return 0
-  const turns = lane.flows.get(flowName)?.waiting || 1
-  return Math.min(1, (turns * lane.backlogged.size) / lane.backlog.tickets)
-}
-
 class LaneQueue {
   readonly flows = new Map<string, Flow>()
-  readonly backlogged = new Heap<Flow>(byTag)
+  readonly backlogged = new Heap<Flow>(byTurn)
   /** Flows without waiting turns whose tag is still ahead: remembered until time catches up. */
   readonly ahead = new Heap<Flow>(byTag)
-  virtualTime = 0
+  readonly byAge = new Heap<Ticket>(byAge)
   readonly backlog = new Backlog()
-  oldest: Ticket | null = null
-  youngest: Ticket | null = null
+  virtualTime = 0
 }
 
 export class FairQueue {
   readonly #lanes = LANES.map(() => new LaneQueue())
   readonly #agingMs: number
-  #flowOrder = 0
   #waiting = 0
 
   /** @param agingMs how long a ticket waits in a lane before it rises to the next. */
@@ -98,44 +104,35 @@ export class FairQueue {
     return this.#lanes.reduce((sum, lane) => sum + lane.flows.size, 0)
   }
 
-  /** Puts a ticket at the end of its flow, in its lane. */
+  /** Puts a ticket in line, in its lane: in its flow by age, which for a new one is the end. */
   append(ticket: Ticket): void {
-    const flow = this.#join(ticket)
-    ticket.startTag = flow.tag
-    this.#linkLast(flow, ticket)
-    this.#linkYoungest(flow.lane, ticket)
-    if (flow.first === ticket) flow.lane.backlogged.push(flow)
+    this.#join(ticket, Number.POSITIVE_INFINITY)
   }
 
-  /** Puts a ticket back at the front of its flow, as early as its start tag was. */
+  /**
+   * Puts a ticket back among its flow's by age, with a turn that starts as early as its start tag
+   * was. Its flow's other turns start no earlier for that.
+   */
   restore(ticket: Ticket, startTag: number): void {
-    const flow = this.#join(ticket)
-    const wasIdle = flow.first === null
-    if (wasIdle) flow.tag = Math.min(flow.tag, startTag)
-    ticket.startTag = flow.tag
-    this.#linkFirst(flow, ticket)
-    this.#linkOldest(flow.lane, ticket)
-    if (wasIdle) flow.lane.backlogged.push(flow)
+    this.#join(ticket, startTag)
   }
 
   /** Takes a waiting ticket out of line, and returns the place it had. */
   remove(ticket: Ticket): Place {
-    const { flow } = ticket
-    if (!flow) throw new Error(`ticket ${ticket.id} is not in line`)
-    const place: Place = {
-      enqueuedAt: ticket.enqueuedAt,
-      lane: ticket.lane,
-      laneSince: ticket.laneSince,
-      startTag: flow.first === ticket ? flow.tag : ticket.startTag,
-    }
+    const flow = flowOf(ticket)
+    const { enqueuedAt, lane, laneSince } = ticket
+    const startTag = flow.first === ticket ? flow.turnTag : ticket.startTag
+    const wasFirst = flow.first === ticket
     this.#unlink(flow, ticket)
     ticket.flow = null
     if (flow.first === null) this.#rest(flow)
-    return place
+    else if (wasFirst) retag(flow)
+    return { enqueuedAt, lane, laneSince, startTag }
   }
 
   /** The ticket whose turn it is, or null. */
   head(now: EpochMs): Ticket | null {
+    if (this.#waiting === 0) return null
     this.#age(now)
     for (const lane of this.#lanes) {
       const ticket = lane.backlogged.peek()?.first
@@ -146,17 +143,16 @@ export class FairQueue {
 
   /** Takes the head out of line as served: its flow has had a turn of its share. */
   serve(ticket: Ticket): void {
-    const { flow } = ticket
-    if (!flow) throw new Error(`ticket ${ticket.id} is not in line`)
+    const flow = flowOf(ticket)
     const { lane } = flow
-    lane.virtualTime = Math.max(lane.virtualTime, flow.tag)
-    ticket.startTag = flow.tag
+    lane.virtualTime = Math.max(lane.virtualTime, flow.turnTag)
+    ticket.startTag = flow.turnTag
     this.#unlink(flow, ticket)
     flow.held++
-    flow.tag += ticket.share / ticket.weight
-    if (flow.first) lane.backlogged.update(flow)
+    flow.tag += turnOf(ticket)
+    if (flow.first) retag(flow)
     else this.#rest(flow)
-    this.#forgetPassed(lane)
+    forgetPassed(lane)
   }
 
   /** Corrects a served ticket's turn: it took `shareDelta` more, or less, than was thought. */
@@ -164,8 +160,8 @@ export class FairQueue {
     const { flow } = ticket
     if (!flow || shareDelta === 0) return
     flow.tag += shareDelta / ticket.weight
-    if (flow.first) flow.lane.backlogged.update(flow)
-    else flow.lane.ahead.update(flow)
+    if (flow.first) retag(flow)
+    else this.#rest(flow)
   }
 
   /** A served ticket's turn is over: no correction will come. */
@@ -179,143 +175,162 @@ export class FairQueue {
 
   /** The virtual time at which a ticket's turn would start if it joined now. */
   startTagOf(ticket: Ticket): number {
-    const lane = this.#lanes[ticket.laneIndex]
-    if (!lane) throw new Error(`there is no lane ${ticket.laneIndex}`)
-    return Math.max(lane.virtualTime, lane.flows.get(ticket.flowName)?.tag ?? 0)
-  }
-
-  /** What would be served before a ticket that joined the end of a flow now, as far as can be told at once. */
-  aheadOf(laneIndex: number, flowName: string): Backlog {
-    const ahead = new Backlog()
-    for (const [index, lane] of this.#lanes.entries()) {
-      if (index > laneIndex) break
-      const part = index < laneIndex ? 1 : fairFraction(lane, flowName)
-      ahead.add(lane.backlog, part)
-    }
-    return ahead
+    const lane = this.#laneOf(ticket)
+    const flow = lane.flows.get(ticket.flowName)
+    return flow ? Math.max(lane.virtualTime, flow.tag) + flow.waitingShare : lane.virtualTime
   }
 
   /**
-   * Visits every waiting ticket of every lane in no particular order. For snapshots and merging, not
-   * for deciding.
+   * What goes before a ticket, in line or about to join, as far as can be told at once: all of the
+   * higher lanes, and of its own lane as many turns of every flow as it takes to reach its own.
    */
-  *[Symbol.iterator](): Generator<Ticket> {
-    for (const lane of this.#lanes) {
-      for (let ticket = lane.oldest; ticket; ticket = ticket.younger) yield ticket
-    }
+  aheadOf(ticket: Ticket): Backlog {
+    const ahead = new Backlog()
+    for (const lane of this.#lanes.slice(0, ticket.laneIndex)) ahead.add(lane.backlog, 1)
+    const lane = this.#laneOf(ticket)
+    const others = new Backlog()
+    others.add(lane.backlog, 1)
+    if (ticket.flow) others.addTicket(ticket, -1)
+    const rounds = ticket.flow ? rankOf(ticket) : lane.flows.get(ticket.flowName)?.waiting || 1
+    const before = rounds * lane.backlogged.size - (ticket.flow ? 1 : 0)
+    if (others.tickets > 0) ahead.add(others, Math.min(1, before / others.tickets))
+    return ahead
   }
 
-  /** The flow of a ticket, which from here on has a ticket waiting. */
-  #join(ticket: Ticket): Flow {
+  #laneOf(ticket: Ticket): LaneQueue {
     const lane = this.#lanes[ticket.laneIndex]
     if (!lane) throw new Error(`there is no lane ${ticket.laneIndex}`)
-    let flow = lane.flows.get(ticket.flowName)
-    if (!flow) {
-      flow = new Flow(ticket.flowName, lane, lane.virtualTime, this.#flowOrder++)
-      lane.flows.set(flow.name, flow)
-    } else if (flow.first === null) {
-      lane.ahead.remove(flow)
-      flow.tag = Math.max(flow.tag, lane.virtualTime)
-    }
-    ticket.flow = flow
-    this.#count(flow, ticket, 1)
-    return flow
+    return lane
   }
 
-  /** A flow has no waiting ticket any more. */
+  #join(ticket: Ticket, earlyTag: number): void {
+    const flow = this.#flowFor(ticket)
+    const { lane } = flow
+    const wasIdle = flow.first === null
+    ticket.flow = flow
+    ticket.earlyTag = earlyTag
+    ticket.startTag = Math.min(earlyTag, flow.tag + flow.waitingShare)
+    link(flow, ticket)
+    lane.byAge.push(ticket)
+    this.#count(flow, ticket, 1)
+    if (wasIdle) {
+      flow.turnTag = Math.min(flow.tag, earlyTag)
+      lane.backlogged.push(flow)
+    } else if (flow.first === ticket) retag(flow)
+  }
+
+  #flowFor(ticket: Ticket): Flow {
+    const lane = this.#laneOf(ticket)
+    const known = lane.flows.get(ticket.flowName)
+    if (!known) {
+      const flow = new Flow(ticket.flowName, lane, lane.virtualTime)
+      lane.flows.set(flow.name, flow)
+      return flow
+    }
+    if (known.first === null) {
+      lane.ahead.remove(known)
+      known.tag = Math.max(known.tag, lane.virtualTime)
+    }
+    return known
+  }
+
+  /**
+   * A flow has no waiting ticket. Its lead over the lane's time is remembered while others wait.
+   * When nobody does, time moves on to the furthest tag, and all start equal again. It also moves on
+   * when leads grow too many: else a line of ever new flows, which all start at the lane's time,
+   * would hold that time still, and every flow that has had a turn back.
+   */
   #rest(flow: Flow): void {
     const { lane } = flow
     lane.backlogged.remove(flow)
-    if (lane.backlog.tickets === 0) this.#endBusyPeriod(lane, flow)
-    if (flow.tag > lane.virtualTime) {
-      if (flow.heapIndex < 0) lane.ahead.push(flow)
-    } else if (flow.held === 0) {
-      lane.ahead.remove(flow)
-      lane.flows.delete(flow.name)
+    lane.ahead.remove(flow)
+    if (flow.tag > lane.virtualTime) lane.ahead.push(flow)
+    else forgetUnheld(flow)
+    const mostAhead = lane.backlogged.size === 0 ? 0 : REMEMBERED_LEADS
+    for (let next = lane.ahead.peek(); next && lane.ahead.size > mostAhead; ) {
+      lane.virtualTime = next.tag
+      forgetPassed(lane)
+      next = lane.ahead.peek()
     }
   }
 
-  /** Nobody waits: all flows start equal again at the furthest tag. */
-  #endBusyPeriod(lane: LaneQueue, last: Flow): void {
-    lane.virtualTime = Math.max(lane.virtualTime, last.tag)
-    this.#forgetPassed(lane)
-  }
-
-  #forgetPassed(lane: LaneQueue): void {
-    for (;;) {
-      const flow = lane.ahead.peek()
-      if (!flow || flow.tag > lane.virtualTime) return
-      lane.ahead.pop()
-      if (flow.held === 0) lane.flows.delete(flow.name)
-    }
-  }
-
-  /** Lets tickets rise that have waited their time in a lane. */
+  /** Lets tickets rise that have waited their time in a lane; from the lowest, since one may rise twice. */
   #age(now: EpochMs): void {
-    for (let index = 1; index < this.#lanes.length; index++) {
+    for (let index = this.#lanes.length - 1; index > 0; index--) {
       const lane = this.#lanes[index]
       for (;;) {
-        const ticket = lane?.oldest
+        const ticket = lane?.byAge.peek()
         if (!ticket || ticket.laneSince + this.#agingMs > now) break
         this.remove(ticket)
         ticket.laneIndex = index - 1
-        ticket.laneSince = now
+        ticket.laneSince += this.#agingMs
         this.append(ticket)
       }
     }
   }
 
   #count(flow: Flow, ticket: Ticket, sign: 1 | -1): void {
-    const { lane } = flow
     flow.waiting += sign
-    lane.backlog.tickets += sign
-    lane.backlog.addCost(ticket.estimate, sign)
+    flow.waitingShare = flow.waiting === 0 ? 0 : flow.waitingShare + sign * turnOf(ticket)
+    flow.lane.backlog.addTicket(ticket, sign)
     this.#waiting += sign
   }
 
-  #linkLast(flow: Flow, ticket: Ticket): void {
-    ticket.ahead = flow.last
-    ticket.behind = null
-    if (flow.last) flow.last.behind = ticket
-    else flow.first = ticket
-    flow.last = ticket
-  }
-
-  #linkFirst(flow: Flow, ticket: Ticket): void {
-    ticket.ahead = null
-    ticket.behind = flow.first
-    if (flow.first) flow.first.ahead = ticket
-    else flow.last = ticket
-    flow.first = ticket
-  }
-
-  #linkYoungest(lane: LaneQueue, ticket: Ticket): void {
-    ticket.older = lane.youngest
-    ticket.younger = null
-    if (lane.youngest) lane.youngest.younger = ticket
-    else lane.oldest = ticket
-    lane.youngest = ticket
-  }
-
-  #linkOldest(lane: LaneQueue, ticket: Ticket): void {
-    ticket.older = null
-    ticket.younger = lane.oldest
-    if (lane.oldest) lane.oldest.older = ticket
-    else lane.youngest = ticket
-    lane.oldest = ticket
-  }
-
   #unlink(flow: Flow, ticket: Ticket): void {
-    const { lane } = flow
-    if (ticket.ahead) ticket.ahead.behind = ticket.behind
-    else flow.first = ticket.behind
-    if (ticket.behind) ticket.behind.ahead = ticket.ahead
-    else flow.last = ticket.ahead
-    if (ticket.older) ticket.older.younger = ticket.younger
-    else lane.oldest = ticket.younger
-    if (ticket.younger) ticket.younger.older = ticket.older
-    else lane.youngest = ticket.older
-    ticket.ahead = ticket.behind = ticket.older = ticket.younger = null
+    const { ahead, behind } = ticket
+    if (ahead) ahead.behind = behind
+    else flow.first = behind
+    if (behind) behind.ahead = ahead
+    else flow.last = ahead
+    ticket.ahead = ticket.behind = null
+    flow.lane.byAge.remove(ticket)
     this.#count(flow, ticket, -1)
+  }
+}
+
+const turnOf = (ticket: Ticket): number => ticket.share / ticket.weight
+
+function flowOf(ticket: Ticket): Flow {
+  if (!ticket.flow) throw new Error(`ticket ${ticket.id} is not in line`)
+  return ticket.flow
+}
+
+/** Puts a ticket among its flow's, behind all that are older. */
+function link(flow: Flow, ticket: Ticket): void {
+  const { first } = flow
+  let ahead = first && byAge(ticket, first) < 0 ? null : flow.last
+  while (ahead && byAge(ticket, ahead) < 0) ahead = ahead.ahead
+  ticket.ahead = ahead
+  ticket.behind = ahead ? ahead.behind : first
+  if (ticket.behind) ticket.behind.ahead = ticket
+  else flow.last = ticket
+  if (ahead) ahead.behind = ticket
+  else flow.first = ticket
+}
+
+/** A backlogged flow's tag or first ticket has changed. */
+function retag(flow: Flow): void {
+  flow.turnTag = Math.min(flow.tag, flow.first?.earlyTag ?? Number.POSITIVE_INFINITY)
+  flow.lane.backlogged.update(flow)
+}
+
+/** One for the first ticket of a flow, and so on; the last, which is asked for most, is known at once. */
+function rankOf(ticket: Ticket): number {
+  if (ticket.behind === null) return ticket.flow?.waiting ?? 1
+  let rank = 1
+  for (let ahead = ticket.ahead; ahead; ahead = ahead.ahead) rank++
+  return rank
+}
+
+function forgetUnheld(flow: Flow): void {
+  if (flow.held === 0) flow.lane.flows.delete(flow.name)
+}
+
+/** Forgets the leads that the lane's time has caught up with. */
+function forgetPassed(lane: LaneQueue): void {
+  for (let flow = lane.ahead.peek(); flow && flow.tag <= lane.virtualTime; ) {
+    lane.ahead.remove(flow)
+    forgetUnheld(flow)
+    flow = lane.ahead.peek()
   }
 }

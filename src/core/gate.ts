@@ -6,7 +6,6 @@
 import { AdaptiveConcurrency } from './adaptive-concurrency.ts'
 import type { EpochMs } from './clock.ts'
 import { amountOf, type CostVector, type Dimension } from './cost.ts'
-import { Departures } from './departures.ts'
 import { FairQueue } from './fair-queue.ts'
 import { Heap } from './heap.ts'
 import { LearntLimit } from './learnt-limit.ts'
@@ -16,6 +15,7 @@ import { TokenBucket } from './meters/token-bucket.ts'
 import type { Observation, ObservedLimit } from './observation.ts'
 import { AFTER_REFUSAL, COLD_START, Ramp } from './ramp.ts'
 import { type Place, Ticket, type TicketRequest } from './ticket.ts'
+import { Underway } from './underway.ts'
 
 export interface GateSettings {
   /** Limits that the operator wrote. Learnt ones stand beside them; all must admit. */
@@ -46,17 +46,23 @@ export interface Prediction {
   readonly boundBy: Binding | null
 }
 
+type Refused = {
+  readonly kind: 'refused'
+  readonly reason: 'queue_full' | 'wait_too_long'
+} & Prediction
+
 export type Placement =
   | { readonly kind: 'admitted' }
   | ({ readonly kind: 'waiting' } & Prediction)
-  | ({ readonly kind: 'refused'; readonly reason: 'queue_full' | 'wait_too_long' } & Prediction)
+  | Refused
 
 /** The provider's no to a lease, which goes back to the front of its flow. */
 export type Bounce =
   | {
       readonly kind: 'rate_limited'
       readonly retryAfterMs: number | null
-      readonly sentAt: EpochMs
+      /** What the refusal itself says of the limits. */
+      readonly observation: Observation
     }
   | { readonly kind: 'overloaded'; readonly backoffMs: number }
 
@@ -91,7 +97,7 @@ const LONGEST_PAUSE_MS = 3_600_000
 const RETRY_BURST = 10
 const RETRIES_PER_MINUTE = 20
 
-/** Before any limit is known, turns are weighed as if limits were of this usual size. */
+/** Turns that take nothing of any known limit are weighed as if limits were of this usual size. */
 const USUAL_LIMITS: CostVector = {
   requests: 1000,
   input_tokens: 1_000_000,
@@ -100,27 +106,31 @@ const USUAL_LIMITS: CostVector = {
   cost: Number.POSITIVE_INFINITY,
 }
 
+/** What was learnt of a provider's limits is worth keeping for so long without news. */
+const LEARNT_IS_KEPT_MS = 3_600_000
+
 const NEVER = Number.POSITIVE_INFINITY
 
 export class Gate {
   readonly #settings: GateSettings
   readonly #queue: FairQueue
   readonly #tickets = new Map<string, Ticket>()
-  readonly #retrying = new Heap<Ticket>((a, b) => a.retryAt - b.retryAt)
+  readonly #retrying = new Heap<Ticket>((a, b) => a.retryAt - b.retryAt || a.order - b.order)
   readonly #learnt = new Map<Dimension, LearntLimit>()
-  readonly #departures = new Departures()
+  readonly #underway = new Underway()
   readonly #ramp = new Ramp()
   readonly #concurrency = new AdaptiveConcurrency()
   readonly #retryBudget: TokenBucket
   #meters: readonly Meter[]
   #grants: Ticket[] = []
+  #arrivals = 0
   #held = 0
-  /** Output that leases have reserved and the provider cannot have counted yet. */
-  #outputToCome = 0
+  #learntAt: EpochMs = Number.NEGATIVE_INFINITY
   #pausedUntil: EpochMs = Number.NEGATIVE_INFINITY
   #refusedInARow = 0
   #refusedAt: EpochMs = Number.NEGATIVE_INFINITY
   #slowUntil: EpochMs = Number.NEGATIVE_INFINITY
+  #slowedBy: Limit | null = null
   #nextAt: EpochMs = NEVER
   #boundBy: Binding | null = null
 
@@ -167,23 +177,13 @@ export class Gate {
   enqueue(request: TicketRequest, now: EpochMs): Placement {
     if (this.#tickets.has(request.id)) throw new Error(`ticket ${request.id} is already here`)
     const ticket = new Ticket(request, this.#shareOf(request.estimate), now)
-    if (!this.#isInvisible()) {
-      const prediction = this.#predict(ticket, now)
-      if (this.queued >= this.#settings.maxQueued)
-        return { kind: 'refused', reason: 'queue_full', ...prediction }
-      if (prediction.expectedAt > ticket.deadlineAt && prediction.expectedAt !== NEVER)
-        return { kind: 'refused', reason: 'wait_too_long', ...prediction }
-    }
-    this.#tickets.set(ticket.id, ticket)
-    if (request.parked) {
-      ticket.state = 'parked'
-      ticket.startTag = request.place?.startTag ?? this.#queue.startTagOf(ticket)
-    } else if (request.place) {
-      this.#queue.restore(ticket, request.place.startTag)
-    } else {
-      this.#queue.append(ticket)
-    }
+    ticket.order = this.#arrivals++
+    const passes = !request.parked && this.#passesAtOnce(ticket, now)
+    const refusal = passes ? null : this.#refusalOf(ticket, now)
+    if (!refusal) this.#take(ticket, request)
+    if (passes) this.#admit(ticket, now)
     this.pump(now)
+    if (refusal) return refusal
     if (ticket.state === 'held') return { kind: 'admitted' }
     return { kind: 'waiting', ...this.#predict(ticket, now) }
   }
@@ -219,7 +219,7 @@ export class Gate {
   settle(id: string, actual: CostVector, exact: boolean, now: EpochMs): boolean {
     const ticket = this.#takeLease(id)
     if (!ticket) return false
-    this.#charge(ticket, exact ? actual : atLeast(actual, ticket.estimate), now)
+    this.#recharge(ticket, exact ? actual : atLeast(actual, ticket.estimate), now)
     this.#endLease(ticket, now)
     this.pump(now)
     return true
@@ -236,15 +236,13 @@ export class Gate {
 
   /**
    * Follows a lease as its answer comes: what it is now thought to cost in all, and how many output
-   * tokens of that the provider has counted already.
+   * tokens of that the provider has counted already; null while it has not answered.
    */
-  revise(id: string, estimate: CostVector, produced: number, now: EpochMs): boolean {
+  revise(id: string, estimate: CostVector, produced: number | null, now: EpochMs): boolean {
     const ticket = this.#tickets.get(id)
     if (ticket?.state !== 'held') return false
-    this.#outputToCome -= outputToCome(ticket)
-    ticket.produced = produced
-    this.#charge(ticket, estimate, now)
-    this.#outputToCome += outputToCome(ticket)
+    this.#recharge(ticket, estimate, now)
+    this.#underway.follow(ticket, estimate, produced)
     this.pump(now)
     return true
   }
@@ -262,10 +260,13 @@ export class Gate {
   bounce(id: string, bounce: Bounce, now: EpochMs): boolean {
     const ticket = this.#takeLease(id)
     if (!ticket) return false
-    if (bounce.kind === 'rate_limited') this.#refused(bounce, now)
-    else this.#concurrency.overloaded(this.#held + 1, now)
+    if (bounce.kind === 'overloaded') this.#concurrency.overloaded(this.#held + 1, now)
     const startTag = ticket.startTag
     this.#refund(ticket, now)
+    if (bounce.kind === 'rate_limited') {
+      this.#fuse(bounce.observation, now)
+      this.#refused(bounce, now)
+    }
     this.#tickets.set(id, ticket)
     if (bounce.kind === 'rate_limited') {
       ticket.state = 'waiting'
@@ -281,19 +282,7 @@ export class Gate {
 
   /** Takes in what an answer says of the provider's limits. */
   observe(observation: Observation, now: EpochMs): void {
-    for (const observed of observation.limits) {
-      const known = this.#learnt.get(observed.dimension)
-      const same = known?.meter.limit.amount === observed.amount
-      const learnt = known && same ? known : this.#learn(observed, now)
-      learnt.observe(observed, observation.sentAt, now, {
-        since: (at) =>
-          observed.dimension === 'output_tokens'
-            ? this.#outputToCome
-            : this.#departures.since(at, observed.dimension),
-      })
-    }
-    if (observation.limits.length > 0 && this.#refusedAt === Number.NEGATIVE_INFINITY)
-      this.#ramp.open()
+    this.#fuse(observation, now)
     this.pump(now)
   }
 
@@ -329,33 +318,43 @@ export class Gate {
   }
 
   /** Takes out all that wait, in arrival order, for another gate to take in. */
-  takeWaiting(): readonly { readonly ticket: Ticket; readonly place: Place }[] {
+  takeWaiting(): readonly Ticket[] {
     const waiting = [...this.#tickets.values()].filter((ticket) => ticket.state !== 'held')
-    waiting.sort((a, b) => a.enqueuedAt - b.enqueuedAt)
-    return waiting.map((ticket) => {
+    waiting.sort((a, b) => a.enqueuedAt - b.enqueuedAt || a.order - b.order)
+    for (const ticket of waiting) {
       this.#tickets.delete(ticket.id)
-      return { ticket, place: this.#leaveLine(ticket) }
-    })
+      this.#leaveLine(ticket)
+    }
+    this.#nextAt = NEVER
+    this.#boundBy = null
+    return waiting
   }
 
-  /** Takes in a ticket that waited at another gate, bounds and deadlines aside: nobody is lost. */
-  adopt(ticket: Ticket, place: Place, now: EpochMs): void {
-    this.#tickets.set(ticket.id, ticket)
-    ticket.share = this.#shareOf(ticket.estimate)
-    if (ticket.state === 'parked') return
-    ticket.state = 'waiting'
-    this.#queue.restore(ticket, place.startTag)
+  /**
+   * Takes in tickets that waited at another gate, bounds and deadlines aside: nobody is lost. The
+   * other line's virtual time means nothing here, so each flow starts as if it came now.
+   */
+  adopt(tickets: readonly Ticket[], now: EpochMs): void {
+    for (const ticket of tickets) {
+      this.#tickets.set(ticket.id, ticket)
+      ticket.order = this.#arrivals++
+      ticket.share = this.#shareOf(ticket.estimate)
+      ticket.startTag = this.#queue.startTagOf(ticket)
+      if (ticket.state === 'waiting') this.#queue.append(ticket)
+      else if (ticket.state === 'retrying') this.#retrying.push(ticket)
+    }
     this.pump(now)
   }
 
-  /** Whether nothing would be lost by forgetting this gate: nobody waits, holds, owes or was learnt from. */
+  /** Whether nothing would be lost by forgetting this gate: nobody waits, holds or owes, and no news is kept. */
   isIdle(now: EpochMs): boolean {
-    const isFull = (meter: Meter): boolean => meter.remaining(now) >= fullAmount(meter.limit)
     return (
       this.#tickets.size === 0 &&
-      this.#learnt.size === 0 &&
       this.#pausedUntil <= now &&
-      this.#meters.every(isFull)
+      !this.#concurrency.remembers(now) &&
+      isFull(this.#retryBudget, now) &&
+      this.#meters.every((meter) => isFull(meter, now)) &&
+      this.#learntAt + LEARNT_IS_KEPT_MS <= now
     )
   }
 
@@ -393,9 +392,31 @@ export class Gate {
     }
   }
 
-  /** Nobody waits and nothing restrains: the next ticket passes as if there were no gate. */
-  #isInvisible(): boolean {
-    return this.#tickets.size === this.#held && this.#boundBy === null
+  /** Nobody is before it and nothing restrains: a ticket passes as if there were no gate. */
+  #passesAtOnce(ticket: Ticket, now: EpochMs): boolean {
+    return this.#queue.waiting === 0 && this.#readyAt(ticket.estimate, now) <= now
+  }
+
+  #refusalOf(ticket: Ticket, now: EpochMs): Refused | null {
+    const prediction = this.#predict(ticket, now)
+    if (this.queued >= this.#settings.maxQueued)
+      return { kind: 'refused', reason: 'queue_full', ...prediction }
+    const { expectedAt } = prediction
+    if (expectedAt > ticket.deadlineAt && expectedAt !== NEVER)
+      return { kind: 'refused', reason: 'wait_too_long', ...prediction }
+    return null
+  }
+
+  #take(ticket: Ticket, { parked, place }: TicketRequest): void {
+    this.#tickets.set(ticket.id, ticket)
+    if (parked) {
+      ticket.state = 'parked'
+      ticket.startTag = place?.startTag ?? this.#queue.startTagOf(ticket)
+    } else if (place) {
+      this.#queue.restore(ticket, place.startTag)
+    } else {
+      this.#queue.append(ticket)
+    }
   }
 
   /** When a cost could pass now if it were at the head; names what binds it in `#boundBy`. */
@@ -420,7 +441,10 @@ export class Gate {
         this.#boundBy = { kind: 'limit', limit: meter.limit }
       }
     }
-    if (this.#slowUntil > readyAt) readyAt = this.#slowUntil
+    if (this.#slowUntil > readyAt && this.#slowedBy) {
+      readyAt = this.#slowUntil
+      this.#boundBy = { kind: 'limit', limit: this.#slowedBy }
+    }
     if (!this.#concurrency.admits(this.#held)) {
       readyAt = NEVER
       this.#boundBy = { kind: 'overload' }
@@ -432,12 +456,10 @@ export class Gate {
     this.#queue.serve(ticket)
     ticket.state = 'held'
     ticket.grantedAt = now
-    ticket.produced = 0
     this.#held++
-    this.#outputToCome += ticket.estimate.output_tokens
     for (const meter of this.#meters)
       meter.take(amountOf(ticket.estimate, meter.limit.dimension), now)
-    if (this.#settings.learns) this.#departures.record(ticket.estimate, now)
+    this.#underway.depart(ticket, now)
     this.#ramp.admitted(now)
     if (this.#settings.floors.soft > 0) this.#slowDown(ticket.estimate, now)
     this.#grants.push(ticket)
@@ -448,8 +470,10 @@ export class Gate {
     for (const { meter } of this.#learnt.values()) {
       const { dimension } = meter.limit
       if (dimension === 'requests' || meter.remaining(now) >= this.#settings.floors.soft) continue
-      const repaidMs = (2 * amountOf(cost, dimension)) / meter.ratePerMs
-      this.#slowUntil = Math.max(this.#slowUntil, now + repaidMs)
+      const repaidAt = now + (2 * amountOf(cost, dimension)) / meter.ratePerMs
+      if (repaidAt <= this.#slowUntil) continue
+      this.#slowUntil = repaidAt
+      this.#slowedBy = meter.limit
     }
   }
 
@@ -458,7 +482,7 @@ export class Gate {
     if (ticket?.state !== 'held') return null
     this.#tickets.delete(id)
     this.#held--
-    this.#outputToCome -= outputToCome(ticket)
+    this.#underway.end(ticket)
     return ticket
   }
 
@@ -469,7 +493,7 @@ export class Gate {
   }
 
   /** Moves meters and the flow's turn from the estimate that they hold to another cost. */
-  #charge(ticket: Ticket, cost: CostVector, now: EpochMs): void {
+  #recharge(ticket: Ticket, cost: CostVector, now: EpochMs): void {
     for (const meter of this.#meters) {
       const { dimension } = meter.limit
       if (dimension === 'concurrency') continue
@@ -479,7 +503,6 @@ export class Gate {
     const share = this.#shareOf(cost)
     this.#queue.correct(ticket, share - ticket.share)
     ticket.share = share
-    ticket.estimate = cost
   }
 
   #refund(ticket: Ticket, now: EpochMs): void {
@@ -504,7 +527,7 @@ export class Gate {
     this.#pausedUntil = Math.max(this.#pausedUntil, now + Math.min(pauseMs, LONGEST_PAUSE_MS))
     this.#ramp.start(AFTER_REFUSAL)
     // Requests that left before the last refusal was known bring no news when they are refused too.
-    if (bounce.sentAt <= this.#refusedAt) return
+    if (bounce.observation.sentAt <= this.#refusedAt) return
     this.#refusedAt = now
     this.#refusedInARow++
     this.#surprisedLimit(now)?.surprised()
@@ -526,6 +549,19 @@ export class Gate {
     return tightest
   }
 
+  #fuse(observation: Observation, now: EpochMs): void {
+    const stated = observation.limits.filter(({ amount }) => amount > 0)
+    for (const observed of stated) {
+      const known = this.#learnt.get(observed.dimension)
+      const same = known?.meter.limit.amount === observed.amount
+      const learnt = known && same ? known : this.#learn(observed, now)
+      const uncounted = this.#underway.uncounted(observed.dimension)
+      learnt.observe(observed, observation.sentAt, now, uncounted)
+      this.#learntAt = now
+    }
+    if (stated.length > 0 && this.#refusedAt === Number.NEGATIVE_INFINITY) this.#ramp.open()
+  }
+
   #learn(observed: ObservedLimit, now: EpochMs): LearntLimit {
     const learnt = new LearntLimit(observed, now)
     if (observed.dimension !== 'requests')
@@ -543,10 +579,10 @@ export class Gate {
   #shareOf(cost: CostVector): number {
     let share = 0
     for (const { limit } of this.#meters) {
-      if (limit.dimension === 'concurrency') continue
+      if (limit.dimension === 'concurrency' || limit.amount <= 0) continue
       share = Math.max(share, cost[limit.dimension] / limit.amount)
     }
-    return this.#meters.length > 0 ? share : usualShare(cost)
+    return share > 0 ? share : usualShare(cost)
   }
 
   /** Lets retries rejoin the line whose back-off is over, as far as the shared budget goes. */
@@ -568,26 +604,25 @@ export class Gate {
 
   /** Adds up what goes before a ticket and asks each limit when it could bear that and the ticket. */
   #predict(ticket: Ticket, now: EpochMs): Prediction {
-    const ahead = this.#queue.aheadOf(ticket.laneIndex, ticket.flowName)
-    if (!ticket.flow) ahead.addCost(ticket.estimate, 1)
-    let expectedAt = Math.max(now, this.#pausedUntil)
+    const ahead = this.#queue.aheadOf(ticket)
+    let expectedAt = Math.max(this.#pausedUntil, this.#slowUntil, this.#ramp.readyAt(now))
     let boundBy: Binding | null = this.#pausedUntil > now ? { kind: 'paused' } : null
     for (const meter of this.#meters) {
       const { limit } = meter
       if (limit.dimension === 'concurrency') continue
-      const amount = ahead[limit.dimension]
-      const inTheLongRun = now + (amount - meter.remaining(now)) / meter.ratePerMs
-      const at = Math.max(meter.readyAt(amount, now), inTheLongRun)
+      const own = Math.min(ticket.estimate[limit.dimension], capacityOf(limit))
+      const at = readyInLongRun(meter, ahead[limit.dimension] + own, now)
       if (at <= expectedAt) continue
       expectedAt = at
       boundBy = { kind: 'limit', limit }
     }
-    return { position: Math.round(ahead.tickets), expectedAt, boundBy: boundBy ?? this.#boundBy }
+    const position = Math.round(ahead.tickets)
+    if (boundBy) return { position, expectedAt, boundBy }
+    // No amount is short. What binds the head of the line binds this one too.
+    const untilEvent = endsByEvent(this.#boundBy)
+    return { position, expectedAt: untilEvent ? NEVER : expectedAt, boundBy: this.#boundBy }
   }
 }
-
-const outputToCome = (ticket: Ticket): number =>
-  Math.max(0, ticket.estimate.output_tokens - ticket.produced)
 
 function atLeast(cost: CostVector, least: CostVector): CostVector {
   return {
@@ -608,6 +643,23 @@ function usualShare(cost: CostVector): number {
   )
 }
 
-function fullAmount(limit: Limit): number {
+/** Whether only a lease that ends can unbind, so that no instant can be foretold. */
+function endsByEvent(binding: Binding | null): boolean {
+  if (binding?.kind === 'limit') return binding.limit.algorithm === 'concurrency'
+  return binding?.kind === 'overload'
+}
+
+/** The most that a limit can ever admit at once. */
+function capacityOf(limit: Limit): number {
   return limit.algorithm === 'token_bucket' ? (limit.burst ?? limit.amount) : limit.amount
+}
+
+function isFull(meter: Meter, now: EpochMs): boolean {
+  return meter.remaining(now) >= capacityOf(meter.limit)
+}
+
+/** When a sum of amounts has come through, however much larger than the limit it is. */
+function readyInLongRun(meter: Meter, amount: number, now: EpochMs): EpochMs {
+  const missing = amount - meter.remaining(now)
+  return missing <= 0 ? now : Math.max(meter.readyAt(amount, now), now + missing / meter.ratePerMs)
 }

@@ -6,7 +6,7 @@
 // not the level but a bound on it: from each statement follow the least and the most that can be left
 // now, and the local level, which knows every reservation, is only moved when it lies outside. What
 // moves it down is somebody else's use of the same quota: that flow is learnt too, and taken off the
-// refill.
+// refill. See docs/design/learning-limits.md.
 import type { EpochMs } from './clock.ts'
 import { TokenBucket } from './meters/token-bucket.ts'
 import type { ObservedLimit } from './observation.ts'
@@ -20,19 +20,25 @@ const FOLLOW_OTHERS_MS = 30_000
 const MOST_FOR_OTHERS = 0.95
 /** The guard band, as parts of the capacity: at first, its step at each surprise, and its most. */
 const GUARD_FIRST = 0.01
-const GUARD_STEP = 0.01
-const GUARD_MOST = 0.1
-const GUARD_HALVES_EVERY_MS = 600_000
+const GUARD_STEP = 0.04
+const GUARD_MOST = 0.25
+const GUARD_HALVES_EVERY_MS = 1_800_000
 
-/** What this gate knows that a statement may not have counted, at the edges of the statement's age. */
+/** What this gate knows that a statement may not have counted. */
 export interface Uncounted {
-  /** Consumed or reserved by leases that left after the instant `at`. */
+  /** Reserved by leases that left after the instant `at`: the statement has not counted it. */
   since(at: EpochMs): number
+  /** Reserved by leases that no answer has confirmed: some or none of it is counted, or less. */
+  readonly unconfirmed: number
 }
 
 interface Range {
   readonly least: number
   readonly most: number
+}
+
+interface Level extends Range {
+  readonly likely: number
 }
 
 const clamp = (value: number, least: number, most: number): number =>
@@ -89,12 +95,22 @@ export class LearntLimit {
     this.#learnWindow(observed, now - sentAt)
     const level = this.#levelNow(observed, sentAt, now, uncounted)
     const believed = this.meter.remaining(now)
-    const fused = this.#observedAt === null ? level.least : clamp(believed, level.least, level.most)
+    const fused = this.#fuse(believed, level)
     if (this.#observedAt !== null) this.#followOthers(believed - fused, now)
     this.meter.setLevel(fused, now)
     this.#observedAt = now
     this.#relaxGuard(now)
     this.meter.setRate(observed.amount / this.#windowMs - this.#othersPerMs, now)
+  }
+
+  /**
+   * Within what the statement allows, what is believed stands. A level above it has been used by
+   * somebody else, who may go on: then the likely level is taken, not the best.
+   */
+  #fuse(believed: number, level: Level): number {
+    if (this.#observedAt === null) return level.least
+    if (believed > level.most) return level.likely
+    return Math.max(believed, level.least)
   }
 
   /** The provider refused although this limit seemed to have room: keep a little more back. */
@@ -127,15 +143,19 @@ export class LearntLimit {
     else if (range.most < Number.POSITIVE_INFINITY) this.#windowMs = (range.least + range.most) / 2
   }
 
-  /** The least and the most that can be left now, reservations under way taken off. */
-  #levelNow(observed: ObservedLimit, sentAt: EpochMs, now: EpochMs, uncounted: Uncounted): Range {
+  /**
+   * What can be left now, reservations under way taken off: at the least, when nothing unconfirmed
+   * was counted, and at the most, when all was that had left by then.
+   */
+  #levelNow(observed: ObservedLimit, sentAt: EpochMs, now: EpochMs, uncounted: Uncounted): Level {
+    const { remaining, roundedBy } = observed
     const rate = observed.amount / this.#windowMs - this.#othersPerMs
     const age = this.#ageOf(observed, now - sentAt)
-    const least =
-      observed.remaining - observed.roundedBy + rate * age.least - uncounted.since(now - age.most)
-    const most =
-      observed.remaining + observed.roundedBy + rate * age.most - uncounted.since(now - age.least)
-    return { least: Math.min(least, most), most }
+    const most = remaining + roundedBy + rate * age.most - uncounted.since(now - age.least)
+    const likelyAge = (age.least + age.most) / 2
+    const likely = remaining + rate * likelyAge - uncounted.since(now - likelyAge)
+    const least = remaining - roundedBy + rate * age.least - uncounted.unconfirmed
+    return { least: Math.min(least, likely), likely: Math.min(likely, most), most }
   }
 
   /**

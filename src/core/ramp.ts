@@ -53,7 +53,8 @@ export class Ramp {
     if (this.#admitted >= WIDE_OPEN) this.open()
   }
 
+  /** An answer has begun. Of those, no more can be news of this ramp than it has admitted. */
   succeeded(): void {
-    this.#succeeded++
+    if (this.#succeeded < this.#admitted) this.#succeeded++
   }
 }

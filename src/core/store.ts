@@ -36,7 +36,12 @@ export interface Store {
   /** Ends a lease that cost nothing. */
   release(resource: string, id: string): Promise<boolean>
   /** Follows a lease as its answer comes; see `Gate.revise`. */
-  revise(resource: string, id: string, estimate: CostVector, produced: number): Promise<boolean>
+  revise(
+    resource: string,
+    id: string,
+    estimate: CostVector,
+    produced: number | null,
+  ): Promise<boolean>
   /** The provider refused a lease: its ticket waits again, at the front of its flow. */
   bounce(resource: string, id: string, bounce: Bounce): Promise<boolean>
   /** The provider began to answer; with the time that took, where it says something of load. */

@@ -48,22 +48,24 @@ export class Ticket {
   share: number
   state: TicketState = 'waiting'
   enqueuedAt: EpochMs
+  /** Which of two that came at the same instant came first. Given by the gate. */
+  order = 0
   grantedAt: EpochMs = Number.NEGATIVE_INFINITY
-  /** Output tokens that the provider has counted already, while held. */
-  produced = 0
+  /** Output tokens that the provider has counted already; null while it has not answered. */
+  produced: number | null = null
   /** While `retrying`: the instant at which the back-off ends. Ordered by `heapIndex`. */
   retryAt: EpochMs = 0
   heapIndex = -1
 
-  // Kept by the fair queue.
+  // Kept by the fair queue, which also orders by `heapIndex` while `waiting`.
   laneIndex: number
   laneSince: EpochMs
   startTag = 0
+  /** The start tag that a restored ticket brought along; Infinity for others. */
+  earlyTag = Number.POSITIVE_INFINITY
   flow: Flow | null = null
   ahead: Ticket | null = null
   behind: Ticket | null = null
-  older: Ticket | null = null
-  younger: Ticket | null = null
 
   constructor(request: TicketRequest, share: number, now: EpochMs) {
     this.id = request.id

@@ -2,7 +2,6 @@
 // Must not know: HTTP servers, iterators, or what else a door may be.
 import type { Readable } from 'node:stream'
 import type { EpochMs } from '../core/clock.ts'
-import type { Placement } from '../core/gate.ts'
 import type { Lane } from '../core/lane.ts'
 import type { Refusal } from '../core/refusal.ts'
 import type { Headers, Operation, Provider } from '../providers/provider.ts'
@@ -30,8 +29,8 @@ export interface CallRequest {
 
 /** Where the answer goes. Exactly one of `end`, `refuse` and `fail` comes last. */
 export interface Caller {
-  /** The call stands in line. Comes once at most. */
-  waiting(placement: Extract<Placement, { kind: 'waiting' }>): void
+  /** The call stands in line, for the first time or again. */
+  waiting(): void
   /** The provider's answer begins. */
   respond(status: number, headers: Headers, queuedMs: number): void
   /** Returns false when no more should come until `GovernedCall.resume`. */

@@ -100,6 +100,11 @@ export class Dispatcher {
     return { fingerprint, owner, name: `${provider.name}/${owner}/${limitGroup}` }
   }
 
+  /** The name that a call's resource has by now: its credential may have turned out to be another's. */
+  nameOf(provider: Provider, { fingerprint }: CallResource, limitGroup: string): string {
+    return `${provider.name}/${this.#organizations.nameFor(fingerprint)}/${limitGroup}`
+  }
+
   /** An answer named the organization of a credential: what waits apart may belong together. */
   learnOrganization(provider: Provider, fingerprint: string, organization: string): void {
     const owner = this.#organizations.learn(fingerprint, `${provider.name}/${organization}`)
@@ -107,11 +112,13 @@ export class Dispatcher {
     const groups = this.#groups.get(prefix)
     this.#groups.delete(prefix)
     if (owner === fingerprint || !groups) return
-    for (const group of groups) {
-      const into = `${provider.name}/${owner}/${group}`
-      for (const call of this.#calls.values()) call.moved(`${prefix}/${group}`, into)
-      this.follow(this.store.merge(`${prefix}/${group}`, into))
-    }
+    for (const group of groups) this.unite(`${prefix}/${group}`, `${provider.name}/${owner}/${group}`)
+  }
+
+  /** What waits for one resource waits for another from now on: both are the same. */
+  unite(from: string, into: string): void {
+    for (const call of this.#calls.values()) call.moved(from, into)
+    this.follow(this.store.merge(from, into))
   }
 
   /** Watches over an operation whose result nobody needs: its failure is never silent. */

@@ -3,7 +3,8 @@
 // how bytes reach the caller (the door).
 import type { EpochMs } from '../core/clock.ts'
 import { type CostVector, costOf } from '../core/cost.ts'
-import type { Placement } from '../core/gate.ts'
+import type { Bounce, Placement } from '../core/gate.ts'
+import type { Observation } from '../core/observation.ts'
 import type { Usage } from '../core/prompt.ts'
 import type { Refusal, RefusalReason } from '../core/refusal.ts'
 import type { EstimatedCall } from '../estimate/estimator.ts'
@@ -54,6 +55,7 @@ export class GovernedCall implements UpstreamHandler, EstimatedCall {
   #status = 0
   #answerHeaders: Headers = {}
   #errorChunks: Buffer[] = []
+  #errorSays: Observation = { limits: [], sentAt: 0 }
   #errorBytes = 0
 
   constructor(dispatcher: Dispatcher, request: CallRequest, caller: Caller) {
@@ -106,7 +108,7 @@ export class GovernedCall implements UpstreamHandler, EstimatedCall {
     else if (placement.kind === 'refused') this.#refusePlacement(placement)
     else {
       this.#dispatcher.waits.set(this, this.#waitsUntil)
-      this.#caller.waiting(placement)
+      this.#caller.waiting()
     }
   }
 
@@ -124,7 +126,7 @@ export class GovernedCall implements UpstreamHandler, EstimatedCall {
     this.#phase = 'sent'
     this.#attempts++
     this.#sentAt = now
-    if (this.#isMetered) this.#reserve(estimator.sent(this, now).cost, 0)
+    if (this.#isMetered) this.#reserve(estimator.sent(this, now).cost, null)
     const { request } = this
     const base = this.#dispatcher.baseOf(request.provider)
     this.#flight = upstream.send(
@@ -203,11 +205,13 @@ export class GovernedCall implements UpstreamHandler, EstimatedCall {
     if (this.#phase !== 'sent') return
     this.#status = status
     this.#answerHeaders = headers
-    this.#observe(headers)
+    const observation = this.#readLimits(headers)
     if (status >= 400) {
       this.#phase = 'erring'
+      this.#errorSays = observation
       return
     }
+    this.#observe(observation)
     this.#phase = 'answering'
     const { clock, store } = this.#dispatcher
     const { provider } = this.request
@@ -235,7 +239,8 @@ export class GovernedCall implements UpstreamHandler, EstimatedCall {
     }
     if (this.#phase !== 'answering') return
     this.#tap?.end()
-    this.#settle(this.#tap?.hasFailed ? 'provider_error' : 'answered')
+    const isError = this.#status >= 400 || this.#tap?.hasFailed
+    this.#settle(isError ? 'provider_error' : 'answered')
     this.#caller.end()
   }
 
@@ -286,15 +291,23 @@ export class GovernedCall implements UpstreamHandler, EstimatedCall {
     return this.#dispatcher.estimator.estimate(this, this.#startedAt).cost
   }
 
-  #observe(headers: Headers): void {
+  #readLimits(headers: Headers): Observation {
     const { provider } = this.request
-    const report = provider.observe(headers)
-    if (report.organization !== null)
-      this.#dispatcher.learnOrganization(provider, this.#resource.fingerprint, report.organization)
-    if (report.limits.length > 0)
-      this.#dispatcher.follow(
-        this.#store.observe(this.#resourceName, { limits: report.limits, sentAt: this.#sentAt }),
-      )
+    const { limits, organization } = provider.observe(headers)
+    if (organization !== null)
+      this.#dispatcher.learnOrganization(provider, this.#resource.fingerprint, organization)
+    return { limits, sentAt: this.#sentAt }
+  }
+
+  #observe(observation: Observation): void {
+    if (observation.limits.length > 0)
+      this.#dispatcher.follow(this.#store.observe(this.#presentName, observation))
+  }
+
+  /** Its lease stays where it was given, but news and waiting belong where all others look by now. */
+  get #presentName(): string {
+    const { provider } = this.request
+    return this.#dispatcher.nameOf(provider, this.#resource, this.description.limitGroup)
   }
 
   /** Lets the reservation follow what a running answer shows. */
@@ -316,8 +329,8 @@ export class GovernedCall implements UpstreamHandler, EstimatedCall {
     this.#reserve(this.#countedCost(usage, output), producedTokens)
   }
 
-  #reserve(cost: CostVector, producedTokens: number): void {
-    if (isSameCost(cost, this.#reserved) && producedTokens === 0) return
+  #reserve(cost: CostVector, producedTokens: number | null): void {
+    if (isSameCost(cost, this.#reserved) && producedTokens === null) return
     this.#reserved = cost
     const { id } = this.request
     this.#dispatcher.follow(this.#store.revise(this.#resourceName, id, cost, producedTokens))
@@ -342,9 +355,13 @@ export class GovernedCall implements UpstreamHandler, EstimatedCall {
   #judge(): void {
     const body = Buffer.concat(this.#errorChunks).toString('utf8')
     const verdict = this.request.provider.classify(this.#status, this.#answerHeaders, body)
-    if (!this.#canSendAgain) this.#passError()
-    else if (verdict.kind === 'rate_limited') this.#bounceRateLimited(verdict)
-    else if (verdict.kind === 'overloaded' && this.#attempts < MOST_ATTEMPTS_OVERLOADED)
+    if (verdict.kind === 'rate_limited') {
+      this.#bounceRateLimited(verdict)
+      return
+    }
+    this.#observe(this.#errorSays)
+    const canRetry = this.#canSendAgain && this.#attempts < MOST_ATTEMPTS_OVERLOADED
+    if (verdict.kind === 'overloaded' && canRetry)
       this.#bounceOverloaded(verdict.retryAfterMs, 'overloaded')
     else this.#passError()
   }
@@ -352,22 +369,33 @@ export class GovernedCall implements UpstreamHandler, EstimatedCall {
   #bounceRateLimited(verdict: Extract<Verdict, { kind: 'rate_limited' }>): void {
     const { retryAfterMs } = verdict
     const now = this.#dispatcher.clock.now()
-    if (now + (retryAfterMs ?? 0) > this.request.deadlineAt) {
-      // Too long for this caller: it hears the provider's own words; the others wait.
-      this.#dispatcher.follow(this.#store.pause(this.#resourceName, now + (retryAfterMs ?? 0)))
+    if (!this.#canSendAgain || now + (retryAfterMs ?? 0) > this.request.deadlineAt) {
+      // Nothing, or too long, for this caller to wait for: it hears the provider's own words; the others wait.
+      this.#dispatcher.follow(this.#store.pause(this.#presentName, now + (retryAfterMs ?? 0)))
       this.#passError()
       return
     }
     this.#waitAgain('rate_limited')
-    const bounce = { kind: 'rate_limited', retryAfterMs, sentAt: this.#sentAt } as const
-    this.#dispatcher.follow(this.#store.bounce(this.#resourceName, this.request.id, bounce))
+    this.#bounce({ kind: 'rate_limited', retryAfterMs, observation: this.#errorSays })
   }
 
   #bounceOverloaded(retryAfterMs: number | null, reason: 'overloaded' | 'connection'): void {
     const backoffMs = Math.max(retryAfterMs ?? 0, this.#backoffMs())
     this.#waitAgain(reason)
-    const bounce = { kind: 'overloaded', backoffMs } as const
-    this.#dispatcher.follow(this.#store.bounce(this.#resourceName, this.request.id, bounce))
+    this.#bounce({ kind: 'overloaded', backoffMs })
+  }
+
+  #bounce(bounce: Bounce): void {
+    const from = this.#resourceName
+    const into = this.#presentName
+    this.#dispatcher.follow(this.#store.bounce(from, this.request.id, bounce))
+    if (into === from) return
+    if (bounce.kind === 'rate_limited') {
+      const pausedUntil = this.#dispatcher.clock.now() + (bounce.retryAfterMs ?? 0)
+      this.#observe(bounce.observation)
+      this.#dispatcher.follow(this.#store.pause(into, pausedUntil))
+    }
+    this.#dispatcher.unite(from, into)
   }
 
   /** Doubles with each attempt; drawn from its upper half, so that callers do not come in step. */
@@ -386,6 +414,7 @@ export class GovernedCall implements UpstreamHandler, EstimatedCall {
     this.#errorChunks = []
     this.#errorBytes = 0
     waits.set(this, this.#waitsUntil)
+    this.#caller.waiting()
   }
 
   /** The provider's error is the answer. */

@@ -50,6 +50,8 @@ export interface EmulatorReport {
    */
   readonly isLimitExceeded: boolean
   readonly keys: Readonly<Record<string, Counts>>
+  /** Input that outside consumers have taken of all limits. */
+  readonly externalTokens: number
   readonly limits: readonly QuotaReport[]
   /** Minutes of the limits: `timeScale` of them pass in a real one. Oldest first. */
   readonly minutes: readonly MinuteReport[]
@@ -133,6 +135,7 @@ export class EmulatedProvider {
     const limits = [...this.#organizations].flatMap(([organization, { quotas }]) =>
       Array.from(quotas, ([group, quota]) => ({ organization, group, limits: quota.state() })),
     )
+    const quotas = [...this.#organizations.values()].flatMap((one) => [...one.quotas.values()])
     const refused =
       totals.refusedForRequests + totals.refusedForInputTokens + totals.refusedForOutputTokens
     const isOverdrawn = limits.some((quota) => quota.limits.some(({ lowest }) => lowest <= -1))
@@ -143,6 +146,7 @@ export class EmulatedProvider {
       maxInFlight: this.tally.maxInFlight,
       isLimitExceeded: refused > 0 || isOverdrawn,
       keys: this.tally.keys(),
+      externalTokens: quotas.reduce((sum, quota) => sum + quota.externalTokens, 0),
       limits,
       minutes: this.tally.minutes(),
     }

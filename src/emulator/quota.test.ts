@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { VirtualClock } from '../core/clock.ts'
+import { seededRandom } from '../core/random.ts'
 import { ExternalTraffic } from './external-traffic.ts'
 import { Quota } from './quota.ts'
 
@@ -9,7 +10,7 @@ const START_AT = Date.UTC(2026, 10, 21, 10, 15, 30)
 
 function open(options: { requestBurst?: number; externalShare?: number; windowMs?: number } = {}) {
   const clock = new VirtualClock(START_AT)
-  const random = seeded(7)
+  const random = seededRandom(7)
   const quota = new Quota(
     {
       limits: LIMITS,
@@ -21,14 +22,6 @@ function open(options: { requestBurst?: number; externalShare?: number; windowMs
     random,
   )
   return { clock, quota }
-}
-
-function seeded(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
-    return state / 2 ** 32
-  }
 }
 
 describe('Quota', () => {
@@ -142,7 +135,7 @@ describe('ExternalTraffic', () => {
 
   it('asks for the set share of the input limit', () => {
     const load = { share: 1 / 3, limits: LIMITS, windowMs: 60_000 }
-    const traffic = new ExternalTraffic(load, seeded(3), START_AT)
+    const traffic = new ExternalTraffic(load, seededRandom(3), START_AT)
     let tokens = 0
     for (let at = START_AT; at <= START_AT + 10 * HOUR_MS; at += 1000) {
       for (let other = traffic.next(at); other; other = traffic.next(at)) {
@@ -155,7 +148,7 @@ describe('ExternalTraffic', () => {
 
   it('replays no more than the last two minutes of a long silence', () => {
     const load = { share: 1, limits: LIMITS, windowMs: 60_000 }
-    const traffic = new ExternalTraffic(load, seeded(3), START_AT)
+    const traffic = new ExternalTraffic(load, seededRandom(3), START_AT)
     const instants: number[] = []
     const now = START_AT + 1000 * HOUR_MS
     for (let other = traffic.next(now); other; other = traffic.next(now)) instants.push(other.at)

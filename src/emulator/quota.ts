@@ -41,6 +41,7 @@ export class Quota {
   readonly #clock: Clock
   readonly #meters: Meter[] = []
   readonly #external: ExternalTraffic | null
+  #externalTokens = 0
 
   constructor(options: QuotaOptions, clock: Clock, random: () => number) {
     this.#clock = clock
@@ -106,6 +107,11 @@ export class Quota {
     }
   }
 
+  /** Input that the outside consumer has taken so far. */
+  get externalTokens(): number {
+    return this.#externalTokens
+  }
+
   /** The `anthropic-ratelimit-*` headers at this instant. */
   headers(): Record<string, string> {
     this.#letOthersIn()
@@ -162,7 +168,9 @@ export class Quota {
     if (!this.#external) return
     const now = this.#clock.now()
     for (let other = this.#external.next(now); other; other = this.#external.next(now)) {
-      if (!this.#shortageAt(other.inputTokens, other.at)) this.#takeAt(other.inputTokens, other.at)
+      if (this.#shortageAt(other.inputTokens, other.at)) continue
+      this.#takeAt(other.inputTokens, other.at)
+      this.#externalTokens += other.inputTokens
     }
   }
 }

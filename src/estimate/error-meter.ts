@@ -28,13 +28,20 @@ export class ErrorMeter {
     this.#weight = this.#weight * KEPT_PER_ESTIMATE + 1
   }
 
+  get relativeError(): number {
+    return this.#absoluteError / this.#mostlyActual
+  }
+
   read(): EstimateError {
-    // At least one token in all: a run of empty answers has an error, but nothing to divide it by.
-    const actual = Math.max(1, this.#actual)
     return {
-      relativeError: this.#absoluteError / actual,
-      bias: this.#error / actual,
+      relativeError: this.relativeError,
+      bias: this.#error / this.#mostlyActual,
       weight: this.#weight,
     }
+  }
+
+  /** At least one token in all: a run of empty answers has an error, but nothing to divide it by. */
+  get #mostlyActual(): number {
+    return Math.max(1, this.#actual)
   }
 }

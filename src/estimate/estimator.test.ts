@@ -82,7 +82,7 @@ describe('Estimator', () => {
       estimator.began(asked, reported, turn * 10_000 + 1000)
       estimator.settled(asked, reported, turn * 10_000 + 5000)
       if (turn < 5) continue
-      estimated += expected.cost.input_tokens
+      estimated += expected.cost.input_tokens - expected.marginTokens
       actual += reported.cacheWriteTokens
       const whole = reported.cacheReadTokens + reported.cacheWriteTokens
       expect(Math.abs(expected.totalInputTokens / whole - 1)).toBeLessThan(0.02)
@@ -270,14 +270,30 @@ describe('Estimator', () => {
 })
 
 function expectSane(asked: EstimatedCall, estimate: ReturnType<Estimator['estimate']>): void {
-  const { cost, totalInputTokens, cachedTokens } = estimate
-  for (const amount of [...Object.values(cost), totalInputTokens, cachedTokens]) {
+  const { cost, totalInputTokens, cachedTokens, marginTokens } = estimate
+  for (const amount of [...Object.values(cost), totalInputTokens, cachedTokens, marginTokens]) {
     expect(Number.isFinite(amount)).toBe(true)
     expect(amount).toBeGreaterThanOrEqual(0)
   }
-  expect(cost.input_tokens).toBe(totalInputTokens - cachedTokens)
+  expect(cost.input_tokens).toBe(totalInputTokens - cachedTokens + marginTokens)
+  expect(marginTokens).toBeLessThanOrEqual(Math.ceil(totalInputTokens / 2))
   expect(cost.output_tokens).toBeLessThanOrEqual(asked.prompt.maxOutputTokens ?? 1e8)
 }
+
+describe('the margin', () => {
+  test('follows the error of the guesses, and is nothing where they are right', () => {
+    const [right, wrong] = [new Estimator(), new Estimator()]
+    for (let turn = 0; turn < 100; turn++) {
+      right.settled(call({ textBytes: 3000 }), usage({ inputTokens: 1000 }), turn)
+      const inputTokens = turn % 2 === 0 ? 900 : 1100
+      wrong.settled(call({ textBytes: 3000 }), usage({ inputTokens }), turn)
+    }
+    expect(right.estimate(call({ textBytes: 3000 }), 200).marginTokens).toBeLessThan(10)
+    const { marginTokens } = wrong.estimate(call({ textBytes: 3000 }), 200)
+    expect(marginTokens).toBeGreaterThan(200)
+    expect(marginTokens).toBeLessThan(300)
+  })
+})
 
 describe('ErrorMeter', () => {
   test('tells a bias from an error that evens out', () => {

@@ -28,6 +28,8 @@ export interface Estimate {
   /** The whole prompt, `cachedTokens` included. */
   readonly totalInputTokens: number
   readonly cachedTokens: number
+  /** The part of the cost's input that is kept against the estimate being too low. */
+  readonly marginTokens: number
 }
 
 export interface EstimatorOptions {
@@ -46,6 +48,8 @@ export interface ModelErrors {
 }
 
 interface ModelMeters {
+  /** Of the part of a prompt that no answer has told of: what the margin follows. */
+  readonly guessed: ErrorMeter
   readonly input: ErrorMeter
   readonly uncachedInput: ErrorMeter
   readonly output: ErrorMeter
@@ -63,6 +67,14 @@ const MAX_MODELS = 500
 const MAX_FLOWS = 2000
 const MAX_SCOPES = 2000
 const MAX_PREFIXES = 20_000
+
+/**
+ * How much is reserved beyond the expected input, in mean errors. A request that turns out larger
+ * than what the provider has left is refused, and holds up all the others; a reservation that is too
+ * large is given back as soon as the answer begins. So the margin costs a moment, and no throughput.
+ */
+const MARGIN_IN_MEAN_ERRORS = 2.5
+const LARGEST_MARGIN = 0.5
 
 /** No request has as many: what reports or asks for more is not believed. */
 const MOST_TOKENS = 1e8
@@ -113,7 +125,8 @@ export class Estimator {
     const totalTokens = usage.inputTokens + usage.cacheReadTokens + usage.cacheWriteTokens
     const meters = this.#metersOf(call.model)
     meters.input.record(estimate.totalInputTokens, totalTokens)
-    meters.uncachedInput.record(estimate.cost.input_tokens, totalTokens - usage.cacheReadTokens)
+    const expected = estimate.cost.input_tokens - estimate.marginTokens
+    meters.uncachedInput.record(expected, totalTokens - usage.cacheReadTokens)
     this.#learnInput(call, forecast, totalTokens)
     this.#prefixes?.began(call, forecast, usage, now)
   }
@@ -170,12 +183,19 @@ export class Estimator {
     const knownTokens = forecast.known?.tokens ?? 0
     const totalInputTokens = boundedTokens(knownTokens + guessed.fixedTokens + textTokens)
     const cachedTokens = Math.min(forecast.cachedTokens, totalInputTokens)
+    const marginTokens = Math.round(Math.min(textTokens, MOST_TOKENS) * this.#marginOf(call.model))
     const outputTokens = this.remaining(call, 0)
     const cost = costOf({
-      input_tokens: totalInputTokens - cachedTokens,
+      input_tokens: totalInputTokens - cachedTokens + marginTokens,
       output_tokens: outputTokens,
     })
-    return { cost, totalInputTokens, cachedTokens }
+    return { cost, totalInputTokens, cachedTokens, marginTokens }
+  }
+
+  #marginOf(model: string | null): number {
+    const meters = this.#meters.get(modelKey(model))
+    if (!meters) return 0
+    return Math.min(LARGEST_MARGIN, MARGIN_IN_MEAN_ERRORS * meters.guessed.relativeError)
   }
 
   /** Learns the ratio from just the part that was guessed by it. */
@@ -186,6 +206,10 @@ export class Estimator {
     // Where images outweigh the text, an error in their rule would pass for the text's.
     if (guessed.fixedTokens > guessedTokens / 2) return
     const textTokens = guessedTokens - guessed.fixedTokens
+    if (this.#input.knows(call.model)) {
+      const expected = guessed.textBytes * this.#input.tokensPerByte(call.model, call.flow)
+      this.#metersOf(call.model).guessed.record(expected, textTokens)
+    }
     this.#input.learn(call.model, call.flow, guessed.textBytes, textTokens)
   }
 
@@ -194,6 +218,7 @@ export class Estimator {
     let meters = this.#meters.get(key)
     if (!meters) {
       meters = {
+        guessed: new ErrorMeter(),
         input: new ErrorMeter(),
         uncachedInput: new ErrorMeter(),
         output: new ErrorMeter(),

@@ -61,6 +61,11 @@ export class InputEstimator {
     return this.#flows.get(flowKey(model, flow))?.under(parent) ?? parent
   }
 
+  /** Whether the ratio of a model rests on answers, and not on the first guess alone. */
+  knows(model: string | null): boolean {
+    return this.#models.has(modelKey(model))
+  }
+
   /** Takes in that `textBytes` were `tokens`. A report that can't be true moves the ratio little. */
   learn(model: string | null, flow: string, textBytes: number, tokens: number): void {
     if (!(textBytes > 0) || !(tokens > 0)) return

@@ -30,9 +30,10 @@ export class HttpCaller implements Caller {
   readonly #options: HttpCallerOptions
   readonly #response: ServerResponse
   #call: GovernedCall | null = null
-  #waitingSince: EpochMs = 0
+  readonly #silentSince: EpochMs
   /** A stream's answer has begun, with status 200, before the provider's has. */
   #isCommitted = false
+  #isEventStream = false
   /** The provider's error, held until it is whole, to be told inside a stream that has begun. */
   #lateError: Buffer[] | null = null
   #hasDrainListener = false
@@ -43,6 +44,7 @@ export class HttpCaller implements Caller {
   constructor(options: HttpCallerOptions) {
     this.#options = options
     this.#response = options.response
+    this.#silentSince = options.clock.now()
     // The one listener that tells of every way in which a caller can go.
     options.response.on('close', () => this.#closed())
   }
@@ -53,9 +55,7 @@ export class HttpCaller implements Caller {
   }
 
   waiting(): void {
-    if (!this.#options.patience) return
-    this.#waitingSince = this.#options.clock.now()
-    this.#scheduleLifeSign()
+    if (this.heapIndex < 0) this.#scheduleLifeSign()
   }
 
   /** It is time to show life. Called by the schedule. */
@@ -63,9 +63,9 @@ export class HttpCaller implements Caller {
     if (this.#isOver || (this.#response.headersSent && !this.#isCommitted)) return
     const { patience, clock, provider } = this.#options
     const commitAfterMs = this.#call?.isStream ? (patience?.commitStreamAfterMs ?? null) : null
-    const waitedMs = clock.now() - this.#waitingSince
+    const silentMs = clock.now() - this.#silentSince
     if (this.#isCommitted) this.#response.write(provider.streamKeepalive)
-    else if (commitAfterMs !== null && waitedMs >= commitAfterMs) this.#commit()
+    else if (commitAfterMs !== null && silentMs >= commitAfterMs) this.#commit()
     else this.#response.writeProcessing()
     this.#scheduleLifeSign()
   }
@@ -80,9 +80,8 @@ export class HttpCaller implements Caller {
     returned['x-headgate-request-id'] = this.#options.id
     returned['x-headgate-queued-ms'] = String(Math.round(queuedMs))
     this.#response.writeHead(status, returned)
-    const type = headers['content-type']
-    if (typeof type === 'string' && type.startsWith('text/event-stream'))
-      this.#response.flushHeaders()
+    this.#isEventStream = String(headers['content-type']).startsWith('text/event-stream')
+    if (this.#isEventStream) this.#response.flushHeaders()
   }
 
   write(chunk: Buffer): boolean {
@@ -120,16 +119,14 @@ export class HttpCaller implements Caller {
 
   fail(refusal: Refusal): void {
     const { id, provider } = this.#options
-    const type = this.#response.getHeader('content-type')
-    const isStream = this.#isCommitted || String(type).startsWith('text/event-stream')
-    if (isStream && this.#isBetweenEvents)
+    if (this.#isEventStream && this.#isBetweenEvents)
       this.#response.end(provider.renderStreamRefusal(refusal, id))
     // What broke off in the middle must not look whole.
     else this.#response.destroy()
   }
 
   #commit(): void {
-    this.#isCommitted = true
+    this.#isCommitted = this.#isEventStream = true
     this.#response.writeHead(200, {
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-cache',
@@ -144,7 +141,7 @@ export class HttpCaller implements Caller {
     const now = clock.now()
     const commitAfterMs = this.#call?.isStream === false ? null : patience.commitStreamAfterMs
     const commitAt =
-      commitAfterMs === null ? Number.POSITIVE_INFINITY : this.#waitingSince + commitAfterMs
+      commitAfterMs === null ? Number.POSITIVE_INFINITY : this.#silentSince + commitAfterMs
     const processingAt =
       patience.processingEveryMs === null
         ? Number.POSITIVE_INFINITY

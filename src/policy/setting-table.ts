@@ -62,9 +62,6 @@ function setting<T>({ option = null, format = String, ...entry }: Entry<T>): Set
   return { ...entry, option, format, defaultText: format(entry.default) }
 }
 
-export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const
-export const LOG_FORMATS = ['auto', 'pretty', 'json'] as const
-
 export const SETTINGS = {
   host: setting({
     key: 'listen',
@@ -124,14 +121,14 @@ export const SETTINGS = {
   logLevel: setting({
     key: 'log.level',
     option: { name: 'logLevel', flag: '--log-level LEVEL', variable: 'HEADGATE_LOG_LEVEL' },
-    type: values.oneOf(...LOG_LEVELS),
+    type: values.oneOf('debug', 'info', 'warn', 'error', 'silent'),
     default: 'info',
     doc: 'The least that is logged.',
   }),
   logFormat: setting({
     key: 'log.format',
     option: { name: 'logFormat', flag: '--log-format FORMAT', variable: 'HEADGATE_LOG_FORMAT' },
-    type: values.oneOf(...LOG_FORMATS),
+    type: values.oneOf('auto', 'pretty', 'json'),
     default: 'auto',
     doc: 'How it is written; auto is pretty on a terminal and json elsewhere.',
   }),

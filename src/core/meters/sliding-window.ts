@@ -6,6 +6,12 @@ import type { Meter } from './meter.ts'
 const SLOTS = 60
 
 /**
+ * Slots begin this part of one early, so that the instant at which one leaves is inside the next,
+ * however the division is rounded.
+ */
+const EARLY = 0.001
+
+/**
  * Never more than `amount` in any span of `windowMs`, in bounded memory: what was taken is counted
  * by slots of a sixtieth of the window, and a slot is let go only when its last instant is out of
  * the window. Capacity comes back up to a slot late; it is never given twice.
@@ -60,7 +66,7 @@ export class SlidingWindow implements Meter {
   }
 
   #slotOf(at: EpochMs): number {
-    return Math.floor(at / this.#slotMs)
+    return Math.floor(at / this.#slotMs + EARLY)
   }
 
   #indexOf(slot: number): number {
@@ -79,12 +85,17 @@ export class SlidingWindow implements Meter {
       this.#ring.fill(0)
       this.#used = 0
     } else {
-      for (let slot = this.#newestSlot + 1; slot <= present; slot++) {
-        const index = this.#indexOf(slot)
-        this.#used -= this.#ring[index] ?? 0
-        this.#ring[index] = 0
-      }
+      for (let slot = this.#newestSlot + 1; slot <= present; slot++)
+        this.#ring[this.#indexOf(slot)] = 0
+      this.#used = this.#sum()
     }
     this.#newestSlot = present
+  }
+
+  /** Added up afresh, since a running sum of fractions would never come back to exactly nothing. */
+  #sum(): number {
+    let sum = 0
+    for (const amount of this.#ring) sum += amount
+    return sum
   }
 }

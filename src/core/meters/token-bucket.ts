@@ -1,22 +1,28 @@
 import type { EpochMs } from '../clock.ts'
 import type { TokenBucketLimit } from '../limit.ts'
+import { LeastMissing } from './least-missing.ts'
 import type { Meter } from './meter.ts'
 
 /**
- * Absorbs the last bits that are lost when a refill is computed from instants near 1.8e12, so that
- * a ticket is admitted at the very instant that `readyAt` named.
+ * A wait shorter than this is none. It absorbs what is lost when a refill is computed from instants
+ * near 1.8e12, so that a ticket is admitted at the very instant that `readyAt` named.
  */
-const ROUNDING = 1e-6
+const NO_WAIT_MS = 0.001
 
 /**
  * A level that refills continuously. It may fall below zero when an actual cost exceeds its estimate;
  * later refill pays that debt. Any window admits at most `amount + burst`.
+ *
+ * The level is what it would be had each taker taken from the start what it is now known to need. So
+ * what is given back raises the level only as far as the bucket was never full since it was taken:
+ * refill that ran over a full bucket is lost, whoever keeps it full.
  */
 export class TokenBucket implements Meter {
   readonly limit: TokenBucketLimit
   readonly capacity: number
   /** Kept back from admission: a guard band, or a floor. Never stops a full bucket from admitting. */
   reserve = 0
+  readonly #missing = new LeastMissing()
   #ratePerMs: number
   #level: number
   #at: EpochMs
@@ -40,29 +46,41 @@ export class TokenBucket implements Meter {
   }
 
   setLevel(level: number, now: EpochMs): void {
+    this.#refill(now)
+    this.#missing.note(this.capacity - this.#level, this.#at)
     this.#level = Math.min(level, this.capacity)
-    this.#at = Math.max(now, this.#at)
   }
 
   readyAt(amount: number, now: EpochMs): EpochMs {
     this.#refill(now)
     const missing = Math.min(amount + this.reserve, this.capacity) - this.#level
-    return missing <= ROUNDING ? now : now + missing / this.#ratePerMs
+    if (missing <= 0) return now
+    const waitMs = missing / this.#ratePerMs
+    return waitMs < NO_WAIT_MS ? now : now + waitMs
   }
 
   take(amount: number, now: EpochMs): void {
     this.#refill(now)
+    this.#missing.note(this.capacity - this.#level, this.#at)
     this.#level -= amount
   }
 
-  correct(delta: number, _takenAt: EpochMs, now: EpochMs): void {
-    this.#refill(now)
-    this.#level = Math.min(this.#level - delta, this.capacity)
+  correct(delta: number, takenAt: EpochMs, now: EpochMs): void {
+    if (delta < 0) this.#giveBack(-delta, takenAt, now)
+    else this.take(delta, now)
   }
 
   remaining(now: EpochMs): number {
     this.#refill(now)
     return this.#level
+  }
+
+  #giveBack(amount: number, takenAt: EpochMs, now: EpochMs): void {
+    this.#refill(now)
+    const missing = this.capacity - this.#level
+    const given = Math.min(amount, missing, this.#missing.since(takenAt))
+    this.#missing.raise(given, takenAt)
+    this.#level += given
   }
 
   #refill(now: EpochMs): void {

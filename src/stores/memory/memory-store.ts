@@ -68,7 +68,12 @@ export class MemoryStore implements Store {
     return this.#with(name, false, (gate, now) => gate.release(id, now))
   }
 
-  async revise(name: string, id: string, estimate: CostVector, produced: number): Promise<boolean> {
+  async revise(
+    name: string,
+    id: string,
+    estimate: CostVector,
+    produced: number | null,
+  ): Promise<boolean> {
     return this.#with(name, false, (gate, now) => gate.revise(id, estimate, produced, now))
   }
 
@@ -96,8 +101,7 @@ export class MemoryStore implements Store {
     const source = this.#resources.get(from)
     if (!source || from === into) return
     const target = this.#open(into)
-    for (const { ticket, place } of source.gate.takeWaiting())
-      target.gate.adopt(ticket, place, this.#clock.now())
+    target.gate.adopt(source.gate.takeWaiting(), this.#clock.now())
     this.#after(target, null)
     this.#after(source, null)
   }

@@ -1,0 +1,11 @@
+// How a command ends. Must not know: any command.
+
+export const EXIT = {
+  ok: 0,
+  /** It failed at run time: the port is taken, the store is gone. */
+  failed: 1,
+  /** It was asked wrongly: an unknown flag, a mistake in the configuration. */
+  usage: 2,
+} as const
+
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT]

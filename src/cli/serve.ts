@@ -1,0 +1,128 @@
+// headgate serve: runs the gateway until it is told to stop. Owns: what is printed at the start, and
+// stopping without losing a call. Must not know: how calls are governed.
+import { statusOf } from '../control/status.ts'
+import { ConfigError } from '../policy/problem.ts'
+import { type Loaded, loadSettings } from '../policy/resolve.ts'
+import { type Flags, SETTINGS } from '../policy/setting-table.ts'
+import { createLog, type Log } from '../telemetry/log.ts'
+import { EXIT, type ExitCode } from './exit-codes.ts'
+import type { Io } from './io.ts'
+import { listenFailure, localUrl } from './listen-failure.ts'
+import { logDispatch } from './log/dispatch-log.ts'
+import { GateWatch } from './log/gate-watch.ts'
+import { Story } from './log/story.ts'
+import { type Paint, paintFor } from './terminal/paint.ts'
+import { headgateVersion } from './version.ts'
+import { type Wired, wire } from './wire.ts'
+
+export async function runServe(flags: Flags, io: Io): Promise<ExitCode> {
+  const loaded = load(flags, io)
+  if (!loaded) return EXIT.usage
+  const { settings, warnings } = loaded
+  const log = openLog(loaded, io)
+  const { wired, url } = await listen(loaded, log, io)
+  if (url === null) return EXIT.failed
+  if (log instanceof Story) io.stdout.write(banner(url, settings, paintFor(io.stdout, io.env)))
+  else log.event({ kind: 'gate.listening', url, store: settings.store })
+  for (const warning of warnings) log.warn(warning)
+  const exitCode = await untilStopped(wired, log, io)
+  log.flush()
+  return exitCode
+}
+
+function load(flags: Flags, io: Io): Loaded | null {
+  try {
+    return loadSettings(flags, io.env, io.folder)
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    for (const problem of error.problems) io.stderr.write(`${problem}\n`)
+    return null
+  }
+}
+
+function openLog({ settings }: Loaded, { stdout, env, clock }: Io): Log {
+  const { level, format } = settings.log
+  const isStory = format === 'pretty' || (format === 'auto' && stdout.isTTY)
+  if (isStory) return new Story({ level, output: stdout, paint: paintFor(stdout, env), clock })
+  return createLog({ level, format: 'json', destination: stdout.fd ?? stdout })
+}
+
+/** A gateway that listens, or a null URL when its address can't be had: the user has been told why. */
+async function listen(
+  { settings }: Loaded,
+  log: Log,
+  { clock, random, stderr }: Io,
+): Promise<{ wired: Wired; url: string | null }> {
+  const watch = new GateWatch({
+    clock,
+    log,
+    snapshot: () => wired.store.snapshot(),
+    ...(log instanceof Story ? { waiting: (line) => log.waiting(line) } : {}),
+  })
+  const wired = wire({ settings, clock, random, events: logDispatch(log, watch) })
+  try {
+    return { wired, url: await wired.gateway.listen() }
+  } catch (error) {
+    const why = listenFailure(error, settings)
+    if (why === null) throw error
+    stderr.write(`headgate: ${why}\n`)
+    return { wired, url: null }
+  }
+}
+
+function banner(
+  url: string,
+  { host, port }: { readonly host: string; readonly port: number },
+  paint: Paint,
+): string {
+  const base = localUrl(url)
+  const isUsual = host === SETTINGS.host.default && port === SETTINGS.port.default
+  const status = `headgate status --watch${isUsual ? '' : ` --url ${base}`}`
+  const paste = `export ANTHROPIC_BASE_URL=${base}`
+  const width = Math.max(paste.length, status.length)
+  return `${paint('bold', 'Headgate')} ${headgateVersion()} listens on ${paint('bold', url)}
+
+  ${paint('cyan', paste.padEnd(width))}   ${paint('dim', 'send your agents through it')}
+  ${paint('cyan', status.padEnd(width))}   ${paint('dim', 'see who waits, and for what')}
+
+`
+}
+
+/**
+ * Ends at a signal: nothing new is taken, those who wait are told, those under way are finished. A
+ * second signal ends those too. So does an error that nobody caught: after that nothing is certain.
+ */
+async function untilStopped(wired: Wired, log: Log, { process }: Io): Promise<ExitCode> {
+  const { promise, resolve } = Promise.withResolvers<ExitCode>()
+  let isStopping = false
+  const endNow = (): void => {
+    wired.gateway.closeNow()
+    resolve(EXIT.failed)
+  }
+  const onCrash = (error: unknown): void => {
+    log.error('headgate', error)
+    endNow()
+  }
+  const onSignal = (signal: NodeJS.Signals): void => {
+    if (isStopping) {
+      endNow()
+      return
+    }
+    isStopping = true
+    stop(wired, log, signal).then(() => resolve(EXIT.ok), onCrash)
+  }
+  process.on('SIGTERM', onSignal).on('SIGINT', onSignal).on('uncaughtException', onCrash)
+  try {
+    return await promise
+  } finally {
+    process.off('SIGTERM', onSignal).off('SIGINT', onSignal).off('uncaughtException', onCrash)
+  }
+}
+
+async function stop(wired: Wired, log: Log, signal: string): Promise<void> {
+  const { clock } = wired.dispatcher
+  const { inFlight, queued } = await statusOf({ clock, store: wired.store })
+  log.event({ kind: 'gate.stopping', signal, inFlight, queued })
+  await wired.close()
+  log.event({ kind: 'gate.stopped' })
+}

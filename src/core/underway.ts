@@ -1,0 +1,49 @@
+// Leases whose answers have not ended. Owns: how much of what they reserved a provider's statement
+// cannot have counted. Must not know: statements, limits, the line.
+import type { EpochMs } from './clock.ts'
+import type { CostVector, Dimension } from './cost.ts'
+import { Departures } from './departures.ts'
+import { Backlog } from './fair-queue.ts'
+import type { Uncounted } from './learnt-limit.ts'
+import type { Ticket } from './ticket.ts'
+
+export class Underway {
+  readonly #departures = new Departures()
+  /** Sums of leases whose input no answer has confirmed. */
+  readonly #unconfirmed = new Backlog()
+  /** Output that is reserved and not generated yet: a provider that counts it live has not. */
+  #outputToCome = 0
+
+  depart(ticket: Ticket, now: EpochMs): void {
+    ticket.produced = null
+    this.#departures.record(ticket.estimate, now)
+    this.#add(ticket, 1)
+  }
+
+  /** @param produced output tokens so far; null while no answer has come. */
+  follow(ticket: Ticket, estimate: CostVector, produced: number | null): void {
+    this.#add(ticket, -1)
+    ticket.produced = produced
+    ticket.estimate = estimate
+    this.#add(ticket, 1)
+  }
+
+  end(ticket: Ticket): void {
+    this.#add(ticket, -1)
+  }
+
+  uncounted(dimension: Exclude<Dimension, 'concurrency'>): Uncounted {
+    if (dimension === 'output_tokens')
+      return { since: () => this.#outputToCome, unconfirmed: this.#outputToCome }
+    return {
+      since: (at) => this.#departures.since(at, dimension),
+      unconfirmed: this.#unconfirmed[dimension],
+    }
+  }
+
+  #add(ticket: Ticket, sign: 1 | -1): void {
+    const { estimate, produced } = ticket
+    this.#outputToCome += sign * Math.max(0, estimate.output_tokens - (produced ?? 0))
+    if (produced === null) this.#unconfirmed.addTicket(ticket, sign)
+  }
+}

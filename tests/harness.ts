@@ -1,0 +1,192 @@
+// A whole gateway on real sockets for one test: emulator or any other upstream behind it, official
+// SDK before it. Owns: opening, watching and closing it. Must not know: what any test proves.
+import Anthropic, { type ClientOptions } from '@anthropic-ai/sdk'
+import { vi } from 'vitest'
+import { type Wired, wire } from '../src/cli/wire.ts'
+import { type Status, statusSchema } from '../src/control/status.ts'
+import { type Clock, realClock } from '../src/core/clock.ts'
+import type { CostVector } from '../src/core/cost.ts'
+import type { Refusal } from '../src/core/refusal.ts'
+import type { CallFacts, DispatchEvents, Outcome } from '../src/dispatch/events.ts'
+import { type Emulator, type EmulatorOptions, startEmulator } from '../src/emulator/emulator.ts'
+import type { UndiciUpstreamOptions } from '../src/gateway/undici-upstream.ts'
+import type { ProviderSettings, Settings } from '../src/policy/settings.ts'
+
+export const MODEL = 'claude-sonnet-5'
+
+/** The key that `client` sends unless told otherwise. */
+export const KEY = 'sk-ant-test-0123456789'
+
+/** What happened to calls, in order. */
+export type Happening =
+  | {
+      readonly kind: 'settled'
+      readonly facts: CallFacts
+      readonly outcome: Outcome
+      readonly status: number | null
+      readonly actual: CostVector
+    }
+  | { readonly kind: 'refused'; readonly facts: CallFacts; readonly refusal: Refusal }
+  | { readonly kind: 'cancelled'; readonly facts: CallFacts }
+  | {
+      readonly kind: 'bounced'
+      readonly facts: CallFacts
+      readonly reason: string
+      readonly status: number | null
+    }
+  | { readonly kind: 'failed'; readonly error: unknown }
+
+export interface HarnessOptions {
+  /** Base URL of an upstream that the test runs itself. @default an emulator */
+  readonly upstream?: string
+  readonly emulator?: EmulatorOptions
+  /** The clock of gateway and emulator runs so many times as fast. */
+  readonly speed?: number
+  readonly queue?: Partial<Settings['queue']>
+  readonly anthropic?: Partial<ProviderSettings>
+  readonly maxBodyMemoryBytes?: number
+  /** In real time, whatever `speed`. */
+  readonly upstreamTimeouts?: UndiciUpstreamOptions
+}
+
+export interface Harness extends AsyncDisposable {
+  /** The gateway's base URL. */
+  readonly url: string
+  readonly clock: Clock
+  readonly wired: Wired
+  readonly happenings: readonly Happening[]
+  /** Throws where the test runs its own upstream. */
+  readonly emulator: Emulator
+  /** The official SDK, which does not try again unless told to. */
+  client(options?: ClientOptions): Anthropic
+  status(): Promise<Status>
+  /** Resolves when nothing of any call is left: no call, lease, ticket or byte of a body. */
+  idle(): Promise<void>
+  /** The happenings of one kind so far. */
+  of<K extends Happening['kind']>(kind: K): readonly Extract<Happening, { kind: K }>[]
+}
+
+export async function openHarness(options: HarnessOptions = {}): Promise<Harness> {
+  const clock = realClock(options.speed)
+  const emulator =
+    options.upstream === undefined
+      ? await startEmulator({
+          clock,
+          random: Math.random,
+          ...(options.emulator && { settings: options.emulator }),
+        })
+      : null
+  const happenings: Happening[] = []
+  const wired = wire({
+    settings: settingsFor(options, options.upstream ?? emulator?.url ?? ''),
+    clock,
+    random: Math.random,
+    events: recorderInto(happenings),
+    ...(options.upstreamTimeouts && { upstreamTimeouts: options.upstreamTimeouts }),
+  })
+  const url = await wired.gateway.listen()
+  return {
+    url,
+    clock,
+    wired,
+    happenings,
+    get emulator() {
+      if (!emulator) throw new Error('this test runs its own upstream')
+      return emulator
+    },
+    client: (more) => new Anthropic({ baseURL: url, apiKey: KEY, maxRetries: 0, ...more }),
+    status: async () =>
+      statusSchema.parse(await (await fetch(`${url}/headgate/v1/status`)).json()),
+    idle: () => nothingIsLeft(wired),
+    of: (kind) => happenings.filter((happening) => isOf(happening, kind)),
+    async [Symbol.asyncDispose]() {
+      wired.gateway.closeNow()
+      await wired.close()
+      await emulator?.close()
+    },
+  }
+}
+
+function settingsFor(options: HarnessOptions, upstream: string): Settings {
+  return {
+    host: '127.0.0.1',
+    port: 0,
+    store: 'memory',
+    queue: {
+      maxWaitMs: 600_000,
+      maxQueued: 20_000,
+      agingMs: 60_000,
+      keepalive: 'auto',
+      ...options.queue,
+    },
+    maxBodyMemoryBytes: options.maxBodyMemoryBytes ?? 2 ** 30,
+    providers: {
+      anthropic: {
+        baseUrl: upstream,
+        apiKey: null,
+        floors: { softTokens: 0, hardTokens: 0 },
+        limits: [],
+        ...options.anthropic,
+      },
+    },
+    log: { level: 'info', format: 'auto' },
+  }
+}
+
+function recorderInto(happenings: Happening[]): DispatchEvents {
+  return {
+    settled: (facts, outcome, status, actual) =>
+      happenings.push({ kind: 'settled', facts, outcome, status, actual }),
+    refused: (facts, refusal) => happenings.push({ kind: 'refused', facts, refusal }),
+    cancelled: (facts) => happenings.push({ kind: 'cancelled', facts }),
+    bounced: (facts, reason, status) =>
+      happenings.push({ kind: 'bounced', facts, reason, status }),
+    failed: (error) => happenings.push({ kind: 'failed', error }),
+  }
+}
+
+function isOf<K extends Happening['kind']>(
+  happening: Happening,
+  kind: K,
+): happening is Extract<Happening, { kind: K }> {
+  return happening.kind === kind
+}
+
+async function nothingIsLeft({ dispatcher, gateway, store }: Wired): Promise<void> {
+  await until(async () => {
+    const resources = await store.snapshot()
+    const held = resources.reduce((sum, { inFlight, queued }) => sum + inFlight + queued, 0)
+    return dispatcher.size === 0 && gateway.bodyBytes === 0 && held === 0
+  })
+}
+
+/** Resolves as soon as a condition holds; rejects when it does not within ten seconds. */
+export function until(condition: () => boolean | Promise<boolean>, timeoutMs = 10_000) {
+  return vi.waitFor(
+    async () => {
+      if (!(await condition())) throw new Error(`still not so: ${condition}`)
+    },
+    { interval: 2, timeout: timeoutMs },
+  )
+}
+
+/** A request that the emulator answers with as many tokens as wished. */
+export function ask(text: string, more: { readonly output?: number; readonly fault?: string } = {}) {
+  const words = Object.entries(more).map(([key, value]) => `${key}=${value}`)
+  const marker = words.length > 0 ? ` [[emulate ${words.join(' ')}]]` : ''
+  return {
+    model: MODEL,
+    max_tokens: 1000,
+    messages: [{ role: 'user' as const, content: text + marker }],
+  }
+}
+
+/** The error that a promise rejects with. */
+export async function failureOf(promise: Promise<unknown>): Promise<unknown> {
+  const outcome = await promise.then(
+    () => ({ failed: false, error: null }),
+    (error: unknown) => ({ failed: true, error }),
+  )
+  if (!outcome.failed) throw new Error('expected a failure')
+  return outcome.error
+}
