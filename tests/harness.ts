@@ -1,7 +1,7 @@
 // A whole gateway on real sockets for one test: emulator or any other upstream behind it, official
 // SDK before it. Owns: opening, watching and closing it. Must not know: what any test proves.
+import { setTimeout as pause } from 'node:timers/promises'
 import Anthropic, { type ClientOptions } from '@anthropic-ai/sdk'
-import { vi } from 'vitest'
 import { type Wired, wire } from '../src/cli/wire.ts'
 import { type Status, statusSchema } from '../src/control/status.ts'
 import { type Clock, realClock } from '../src/core/clock.ts'
@@ -95,8 +95,7 @@ export async function openHarness(options: HarnessOptions = {}): Promise<Harness
       return emulator
     },
     client: (more) => new Anthropic({ baseURL: url, apiKey: KEY, maxRetries: 0, ...more }),
-    status: async () =>
-      statusSchema.parse(await (await fetch(`${url}/headgate/v1/status`)).json()),
+    status: async () => statusSchema.parse(await (await fetch(`${url}/headgate/v1/status`)).json()),
     idle: () => nothingIsLeft(wired),
     of: (kind) => happenings.filter((happening) => isOf(happening, kind)),
     async [Symbol.asyncDispose]() {
@@ -139,8 +138,7 @@ function recorderInto(happenings: Happening[]): DispatchEvents {
       happenings.push({ kind: 'settled', facts, outcome, status, actual }),
     refused: (facts, refusal) => happenings.push({ kind: 'refused', facts, refusal }),
     cancelled: (facts) => happenings.push({ kind: 'cancelled', facts }),
-    bounced: (facts, reason, status) =>
-      happenings.push({ kind: 'bounced', facts, reason, status }),
+    bounced: (facts, reason, status) => happenings.push({ kind: 'bounced', facts, reason, status }),
     failed: (error) => happenings.push({ kind: 'failed', error }),
   }
 }
@@ -160,18 +158,26 @@ async function nothingIsLeft({ dispatcher, gateway, store }: Wired): Promise<voi
   })
 }
 
-/** Resolves as soon as a condition holds; rejects when it does not within ten seconds. */
-export function until(condition: () => boolean | Promise<boolean>, timeoutMs = 10_000) {
-  return vi.waitFor(
-    async () => {
-      if (!(await condition())) throw new Error(`still not so: ${condition}`)
-    },
-    { interval: 2, timeout: timeoutMs },
-  )
+/** Looks again so often: what others do to sockets tells nobody when it is done. */
+const LOOK_EVERY_MS = 2
+
+/** Resolves as soon as a condition holds; rejects when it does not in time. */
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  timeoutMs = 10_000,
+): Promise<void> {
+  const endAt = performance.now() + timeoutMs
+  while (!(await condition())) {
+    if (performance.now() > endAt) throw new Error(`still not so: ${condition}`)
+    await pause(LOOK_EVERY_MS)
+  }
 }
 
 /** A request that the emulator answers with as many tokens as wished. */
-export function ask(text: string, more: { readonly output?: number; readonly fault?: string } = {}) {
+export function ask(
+  text: string,
+  more: { readonly output?: number; readonly fault?: string } = {},
+) {
   const words = Object.entries(more).map(([key, value]) => `${key}=${value}`)
   const marker = words.length > 0 ? ` [[emulate ${words.join(' ')}]]` : ''
   return {

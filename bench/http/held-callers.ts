@@ -10,8 +10,8 @@ export interface HeldFigures {
   /** Callers that were answered or hung up on instead of being held. */
   readonly turnedAway: number
   readonly bytesPerCaller: number
-  /** File descriptors of the proxy while it holds them: shows who waits here and who upstream. */
-  readonly proxyOpenFiles: number
+  /** About how many connections the proxy has upstream for them: its open files but the callers'. */
+  readonly upstreamConnections: number
 }
 
 const CONNECTING_AT_ONCE = 100
@@ -22,6 +22,7 @@ export async function holdCallers(
   callers: number,
 ): Promise<HeldFigures> {
   const before = residentBytes(proxy.pid)
+  const filesBefore = openFiles(proxy.pid)
   const sockets: Socket[] = []
   let turnedAway = 0
   while (sockets.length < callers) {
@@ -36,9 +37,13 @@ export async function holdCallers(
     sockets.push(...batch)
   }
   const held = await settledResidentBytes(proxy.pid)
-  const proxyOpenFiles = readdirSync(`/proc/${proxy.pid}/fd`).length
+  const upstreamConnections = openFiles(proxy.pid) - filesBefore - callers
   for (const socket of sockets) socket.destroy()
-  return { callers, turnedAway, bytesPerCaller: (held - before) / callers, proxyOpenFiles }
+  return { callers, turnedAway, bytesPerCaller: (held - before) / callers, upstreamConnections }
+}
+
+function openFiles(pid: number): number {
+  return readdirSync(`/proc/${pid}/fd`).length
 }
 
 /** The memory of a process once it has been steady for a second, within 1 %. */

@@ -121,7 +121,7 @@ async function measureRunning(
   return { closedLoop: [...small, ...large], latency, firstEvent, longStreams }
 }
 
-/** Fresh processes and an upstream that never answers: Headgate queues, the pass-through forwards. */
+/** Fresh processes. Headgate queues, since its upstream refuses; the pass-through's never answers. */
 async function measureHeld(
   running: readonly Peer[],
   isPinned: boolean,
@@ -131,7 +131,7 @@ async function measureHeld(
     if (name !== 'headgate' && name !== 'pass-through') continue
     say(`held callers: ${name}`)
     const upstream = await startStubUpstream()
-    await upstream.behave({ kind: 'silence' })
+    await upstream.behave({ kind: name === 'headgate' ? 'refusal' : 'silence' })
     const peer = await startPeer(name, upstream.url)
     if (!('pid' in peer))
       throw new Error(`${name} started once, but not twice: ${peer.absentBecause}`)

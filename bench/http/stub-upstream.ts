@@ -10,6 +10,8 @@ export type Behaviour =
   | { readonly kind: 'stream'; readonly events: number; readonly paceMs: number }
   /** A stream of at least `bytes`, as fast as the reader reads. */
   | { readonly kind: 'flood'; readonly bytes: number }
+  /** A rate limit that lifts after nine minutes: whoever can queue, queues. */
+  | { readonly kind: 'refusal' }
   /** No answer at all. */
   | { readonly kind: 'silence' }
 
@@ -52,6 +54,10 @@ const STREAM_TAIL = Buffer.concat([
   }),
   event('message_stop', {}),
 ])
+const REFUSAL = JSON.stringify({
+  type: 'error',
+  error: { type: 'rate_limit_error', message: 'Number of requests has exceeded your rate limit.' },
+})
 const DELTA = delta('water ')
 const FLOOD = Buffer.concat(Array.from({ length: 64 }, () => delta('water '.repeat(160))))
 
@@ -76,6 +82,11 @@ process.send?.(`http://127.0.0.1:${typeof address === 'object' ? address?.port :
 
 function answer(response: ServerResponse): void {
   if (behaviour.kind === 'silence') return
+  if (behaviour.kind === 'refusal') {
+    const headers = { 'content-type': 'application/json', 'retry-after': '540' }
+    response.writeHead(429, headers).end(REFUSAL)
+    return
+  }
   if (behaviour.kind === 'message') {
     const headers = { ...commonHeaders(), 'content-length': MESSAGE.length }
     response.writeHead(200, { ...headers, 'content-type': 'application/json' }).end(MESSAGE)

@@ -99,16 +99,22 @@ function delayRows(results: HttpResults): Row[] {
     {
       what: 'added latency at 200 requests/s, p50 / p99',
       bar: `p50 ≤ ${BARS.addedP50Ms} ms`,
-      isMet: isAtMost(of('headgate')?.addedP50Ms, BARS.addedP50Ms),
+      isMet: isAtMost(addedP50Ms(results.latency), BARS.addedP50Ms),
       cell: (subject) => delayCell(of(subject)),
     },
     {
       what: "stream's first event later than direct, p50 / p99",
       bar: `p50 ≤ ${BARS.firstEventMs} ms`,
-      isMet: isAtMost(ofStream('headgate')?.addedP50Ms, BARS.firstEventMs),
+      isMet: isAtMost(addedP50Ms(results.firstEvent), BARS.firstEventMs),
       cell: (subject) => delayCell(ofStream(subject)),
     },
   ]
+}
+
+/** Headgate's figure. None where a proxy seems faster than none at all: that is the machine's noise. */
+function addedP50Ms(figures: readonly DelayResult[]): number | null {
+  if (figures.some((figure) => figure.addedP50Ms < 0)) return null
+  return bySubject(figures)('headgate')?.addedP50Ms ?? null
 }
 
 function delayCell(figure: DelayResult | undefined): string {
@@ -168,7 +174,9 @@ function heldRow(results: HttpResults): Row {
       const figure = of(subject)
       if (!figure) return '–'
       const turnedAway = figure.turnedAway > 0 ? `, ${figure.turnedAway} turned away` : ''
-      return `${(figure.bytesPerCaller / 1000).toFixed(1)} KB × ${figure.callers}${turnedAway}`
+      const upstream = `${figure.upstreamConnections} of them upstream`
+      const size = `${(figure.bytesPerCaller / 1000).toFixed(1)} KB`
+      return `${size} × ${figure.callers} (${upstream})${turnedAway}`
     },
   }
 }

@@ -86,12 +86,12 @@ function traceScenarios(): Scenario[] {
   return [
     {
       name: 'recorded Claude Code sessions, closed loop, 96 % of input cached',
-      agents: () => codingSessions(readTrace(folder, 'claude-code-sessions.closed-loop'), 100, 6),
-      limits: { requests: 1000, inputTokens: 600_000, outputTokens: 400_000 },
-      contenders: ['headgate', 'headgate-blind', 'sdk'],
+      agents: () => codingSessions(readTrace(folder, 'claude-code-sessions.closed-loop'), 60, 6),
+      limits: { requests: 1000, inputTokens: 150_000, outputTokens: 400_000 },
+      contenders: ['headgate', 'headgate-blind'],
       seed: 6,
-      stopAfterMs: (isQuick ? 20 : 45) * MINUTE_MS,
-      saturatedFromMs: (isQuick ? 10 : 15) * MINUTE_MS,
+      stopAfterMs: (isQuick ? 35 : 60) * MINUTE_MS,
+      saturatedFromMs: 20 * MINUTE_MS,
     },
     {
       name: 'azure-code-2023: bursts, open loop',

@@ -79,7 +79,7 @@ export function codingSessions(rows: readonly Row[], count: number, seed: number
     rows.filter((row) => row.agent === 'main' && Number(row.output_tokens) > 0),
     (row) => row.client ?? '',
   )
-  const long = [...bySession].filter(([, requests]) => requests.length >= 20)
+  const long = [...bySession].filter(([, requests]) => isFresh(requests))
   const chosen = long.map((entry) => ({ entry, at: random() })).sort((a, b) => a.at - b.at)
   return chosen.slice(0, count).map(({ entry: [client, requests] }, index) => ({
     name: client,
@@ -87,8 +87,13 @@ export function codingSessions(rows: readonly Row[], count: number, seed: number
   }))
 }
 
-/** Sessions start within the first minute; people's longer pauses are cut, to keep the line busy. */
-const FIRST_MINUTE_MS = 60_000
+/** A resumed session starts with its whole history, which takes a small limit minutes by itself. */
+function isFresh(requests: readonly Row[]): boolean {
+  return requests.length >= 30 && Number(requests[0]?.input_tokens) <= 40_000
+}
+
+/** Sessions start within twenty minutes; people's longer pauses are cut, to keep the line busy. */
+const STARTS_WITHIN_MS = 20 * 60_000
 const LONGEST_PAUSE_MS = 60_000
 
 function* conversation(client: string, requests: readonly Row[], seed: number): Generator<Step> {
@@ -104,7 +109,7 @@ function* conversation(client: string, requests: readonly Row[], seed: number): 
     const key = `${client}/${index}`
     segments.push({ key, tokens: added, text: key.padEnd(Math.max(1, Math.round(bytes)), 'x') })
     const thinkMs = isFirst
-      ? random() * FIRST_MINUTE_MS
+      ? random() * STARTS_WITHIN_MS
       : Math.min(Number(row.think_ms) || 0, LONGEST_PAUSE_MS)
     isFirst = false
     const outputTokens = Number(row.output_tokens)

@@ -162,7 +162,7 @@ function reportMinutes(emulator: Emulator, { clock, stdout }: Io): () => void {
 type Totals = EmulatorReport['totals']
 
 /** What was asked and answered since an earlier count, or at all. */
-export function summary(totals: Totals, since: Totals | null): string {
+function summary(totals: Totals, since: Totals | null): string {
   const counted = (name: keyof Totals): number => totals[name] - (since?.[name] ?? 0)
   const refused =
     counted('refusedForRequests') +

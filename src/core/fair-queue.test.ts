@@ -58,7 +58,13 @@ interface NaiveFlow {
 
 /** The same rules with no heaps, no links and no forgetting: everything is looked for. */
 class NaiveQueue {
-  readonly lanes = LANES.map(() => ({ virtualTime: 0, flows: new Map<string, NaiveFlow>() }))
+  readonly lanes = LANES.map(() => ({
+    virtualTime: 0,
+    lastTurn: 0,
+    flows: new Map<string, NaiveFlow>(),
+  }))
+  turns = 0
+  readonly joinedAtTurn = new Map<Ticket, number>()
   readonly early = new Map<Ticket, number>()
   readonly starts = new Map<Ticket, number>()
   readonly laneIndex = new Map<Ticket, number>()
@@ -68,6 +74,7 @@ class NaiveQueue {
     this.laneIndex.set(ticket, laneIndex)
     this.laneSince.set(ticket, laneSince)
     this.early.set(ticket, early)
+    this.joinedAtTurn.set(ticket, this.turns)
     const lane = this.laneOf(ticket)
     const flow = this.flowOf(ticket)
     if (flow.line.length === 0) flow.tag = Math.max(flow.tag, lane.virtualTime)
@@ -105,6 +112,7 @@ class NaiveQueue {
   serve(ticket: Ticket): void {
     const flow = this.flowOf(ticket)
     const lane = this.laneOf(ticket)
+    lane.lastTurn = ++this.turns
     lane.virtualTime = Math.max(lane.virtualTime, this.turnTag(flow))
     flow.line.shift()
     flow.tag += ticket.share / ticket.weight
@@ -122,7 +130,9 @@ class NaiveQueue {
         .flatMap((flow) => flow.line)
         .filter((ticket) => (this.laneSince.get(ticket) ?? 0) + AGING_MS <= now)
         .sort((a, b) => this.byAge(a, b))
+      const lastTurn = Math.max(...this.lanes.slice(0, index).map((lane) => lane.lastTurn))
       for (const ticket of due) {
+        if (lastTurn <= (this.joinedAtTurn.get(ticket) ?? 0)) break
         const { laneSince } = this.remove(ticket)
         this.join(ticket, index - 1, laneSince + AGING_MS, Number.POSITIVE_INFINITY)
       }
@@ -212,17 +222,23 @@ class Twins {
   follow(doing: Step): void {
     switch (doing.kind) {
       case 'append':
-        return this.append(doing)
+        this.append(doing)
+        break
       case 'serve':
-        return this.serve()
+        this.serve()
+        break
       case 'remove':
-        return this.remove(doing.pick)
+        this.remove(doing.pick)
+        break
       case 'restore':
-        return this.restore(doing.pick)
+        this.restore(doing.pick)
+        break
       case 'correct':
-        return this.correct(doing.pick, doing.delta)
+        this.correct(doing.pick, doing.delta)
+        break
       case 'finish':
-        return this.finish(doing.pick)
+        this.finish(doing.pick)
+        break
       case 'wait':
         this.now += doing.ms
     }
@@ -333,11 +349,21 @@ describe('FairQueue', () => {
     queue.append(ticketOf({ id: 'second', lane: 'normal', flow: 'new' }, 60))
     expect(queue.head(99)?.id).toBe('first')
     expect(drain(queue, 100)).toEqual(['first', 'old', 'second'])
+  })
 
-    const unwatched = new FairQueue(AGING_MS)
-    unwatched.append(ticketOf({ id: 'old', lane: 'low', flow: 'old' }, 0))
-    unwatched.append(ticketOf({ id: 'critical', lane: 'critical', flow: 'new' }, 350))
-    expect(drain(unwatched, 350)).toEqual(['old', 'critical'])
+  it('lets it rise one lane for each time that it is passed over, when it is overdue', () => {
+    const queue = new FairQueue(AGING_MS)
+    queue.append(ticketOf({ id: 'old', lane: 'low', flow: 'old' }, 0))
+    for (let count = 0; count < 5; count++)
+      queue.append(ticketOf({ id: `c${count}`, lane: 'critical', flow: 'new' }, 350))
+    expect(drain(queue, 350)).toEqual(['c0', 'c1', 'c2', 'old', 'c3', 'c4'])
+  })
+
+  it('leaves a ticket in its lane that nobody has passed over', () => {
+    const queue = new FairQueue(AGING_MS)
+    for (let count = 0; count < 3; count++) queue.append(ticketOf({ flow: 'greedy', lane: 'low' }))
+    queue.append(ticketOf({ id: 'polite', flow: 'polite', lane: 'low' }, 500))
+    expect(drain(queue, 1000).indexOf('polite')).toBe(1)
   })
 
   it('lets old tickets rise although younger ones were put back in line', () => {

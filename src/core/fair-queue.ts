@@ -83,12 +83,15 @@ class LaneQueue {
   readonly byAge = new Heap<Ticket>(byAge)
   readonly backlog = new Backlog()
   virtualTime = 0
+  /** The number of the turn that it was served last. */
+  lastTurn = 0
 }
 
 export class FairQueue {
   readonly #lanes = LANES.map(() => new LaneQueue())
   readonly #agingMs: number
   #waiting = 0
+  #turns = 0
 
   /** @param agingMs how long a ticket waits in a lane before it rises to the next. */
   constructor(agingMs: number) {
@@ -145,6 +148,7 @@ export class FairQueue {
   serve(ticket: Ticket): void {
     const flow = flowOf(ticket)
     const { lane } = flow
+    lane.lastTurn = ++this.#turns
     lane.virtualTime = Math.max(lane.virtualTime, flow.turnTag)
     ticket.startTag = flow.turnTag
     this.#unlink(flow, ticket)
@@ -209,6 +213,7 @@ export class FairQueue {
     const wasIdle = flow.first === null
     ticket.flow = flow
     ticket.earlyTag = earlyTag
+    ticket.joinedAtTurn = this.#turns
     ticket.startTag = Math.min(earlyTag, flow.tag + flow.waitingShare)
     link(flow, ticket)
     lane.byAge.push(ticket)
@@ -261,12 +266,23 @@ export class FairQueue {
       for (;;) {
         const ticket = lane?.byAge.peek()
         if (!ticket || ticket.laneSince + this.#agingMs > now) break
+        if (!this.#wasPassedOver(ticket)) break
         this.remove(ticket)
         ticket.laneIndex = index - 1
         ticket.laneSince += this.#agingMs
         this.append(ticket)
       }
     }
+  }
+
+  /**
+   * Whether a higher lane was served while a ticket waited. Where none was, its own lane's fair order
+   * is all that it waits for, and rising would only upset that. Those behind it joined later, so what
+   * is not true of it is not true of them.
+   */
+  #wasPassedOver(ticket: Ticket): boolean {
+    const higher = this.#lanes.slice(0, ticket.laneIndex)
+    return higher.some(({ lastTurn }) => lastTurn > ticket.joinedAtTurn)
   }
 
   #count(flow: Flow, ticket: Ticket, sign: 1 | -1): void {

@@ -65,6 +65,8 @@ export type Bounce =
       readonly observation: Observation
     }
   | { readonly kind: 'overloaded'; readonly backoffMs: number }
+  /** Not the provider's but the sender's: it would cost more by now than it was admitted for. */
+  | { readonly kind: 'repriced'; readonly estimate: CostVector }
 
 export interface LimitSnapshot {
   readonly dimension: Dimension
@@ -202,8 +204,7 @@ export class Gate {
   unpark(id: string, estimate: CostVector, now: EpochMs): boolean {
     const ticket = this.#tickets.get(id)
     if (ticket?.state !== 'parked') return false
-    ticket.estimate = estimate
-    ticket.share = this.#shareOf(estimate)
+    this.#reprice(ticket, estimate)
     ticket.state = 'waiting'
     this.#queue.restore(ticket, ticket.startTag)
     this.pump(now)
@@ -256,7 +257,7 @@ export class Gate {
     this.pump(now)
   }
 
-  /** The provider refused a lease. Its ticket goes back to the front of its flow, for nothing. */
+  /** A lease could not be used. Its ticket goes back to the front of its flow, for nothing. */
   bounce(id: string, bounce: Bounce, now: EpochMs): boolean {
     const ticket = this.#takeLease(id)
     if (!ticket) return false
@@ -267,14 +268,15 @@ export class Gate {
       this.#fuse(bounce.observation, now)
       this.#refused(bounce, now)
     }
+    if (bounce.kind === 'repriced') this.#reprice(ticket, bounce.estimate)
     this.#tickets.set(id, ticket)
-    if (bounce.kind === 'rate_limited') {
-      ticket.state = 'waiting'
-      this.#queue.restore(ticket, startTag)
-    } else {
+    if (bounce.kind === 'overloaded') {
       ticket.state = 'retrying'
       ticket.retryAt = now + bounce.backoffMs
       this.#retrying.push(ticket)
+    } else {
+      ticket.state = 'waiting'
+      this.#queue.restore(ticket, startTag)
     }
     this.pump(now)
     return true
@@ -475,6 +477,11 @@ export class Gate {
       this.#slowUntil = repaidAt
       this.#slowedBy = meter.limit
     }
+  }
+
+  #reprice(ticket: Ticket, estimate: CostVector): void {
+    ticket.estimate = estimate
+    ticket.share = this.#shareOf(estimate)
   }
 
   #takeLease(id: string): Ticket | null {

@@ -61,6 +61,8 @@ export class Ticket {
   laneIndex: number
   laneSince: EpochMs
   startTag = 0
+  /** How many turns the line had served when it joined its lane. */
+  joinedAtTurn = 0
   /** The start tag that a restored ticket brought along; Infinity for others. */
   earlyTag = Number.POSITIVE_INFINITY
   flow: Flow | null = null

@@ -44,6 +44,7 @@ export class Dispatcher {
   readonly #organizations = new Organizations()
   /** Limit groups that were asked for under a fingerprint whose organization is not known yet. */
   readonly #groups = new Map<string, Set<string>>()
+  #isDraining = false
   #whenEmpty: (() => void) | null = null
 
   constructor(options: DispatcherOptions) {
@@ -67,12 +68,19 @@ export class Dispatcher {
   start(request: CallRequest, caller: Caller): GovernedCall {
     const call = new GovernedCall(this, request, caller)
     this.#calls.set(request.id, call)
-    call.enqueue()
+    if (this.#isDraining) call.turnAway()
+    else call.enqueue()
     return call
   }
 
-  /** Refuses all that wait; those under way go on. Resolves when none is left. */
+  /** Whether nobody may wait any more. */
+  get isDraining(): boolean {
+    return this.#isDraining
+  }
+
+  /** Refuses all that wait, from now on; those under way go on. Resolves when none is left. */
   async drain(): Promise<void> {
+    this.#isDraining = true
     for (const call of [...this.#calls.values()]) call.turnAway()
     if (this.#calls.size > 0)
       await new Promise<void>((resolve) => {
@@ -112,7 +120,8 @@ export class Dispatcher {
     const groups = this.#groups.get(prefix)
     this.#groups.delete(prefix)
     if (owner === fingerprint || !groups) return
-    for (const group of groups) this.unite(`${prefix}/${group}`, `${provider.name}/${owner}/${group}`)
+    for (const group of groups)
+      this.unite(`${prefix}/${group}`, `${provider.name}/${owner}/${group}`)
   }
 
   /** What waits for one resource waits for another from now on: both are the same. */

@@ -22,6 +22,8 @@ const MOST_ATTEMPTS_OVERLOADED = 6
 const MOST_ATTEMPTS_UNREACHABLE = 4
 const FIRST_BACKOFF_MS = 500
 const LONGEST_BACKOFF_MS = 16_000
+/** An estimate that has grown by less while the call waited is within its error. */
+const DEARER_BY = 1.2
 /** A running stream's reservation follows it in steps of so many tokens. */
 const REVISE_EVERY_TOKENS = 200
 
@@ -121,6 +123,7 @@ export class GovernedCall implements UpstreamHandler, EstimatedCall {
     }
     const { clock, waits, estimator, upstream } = this.#dispatcher
     const now = clock.now()
+    if (this.#isDearerBy(now)) return
     waits.clear(this)
     this.#queuedMs += now - this.#waitingSince
     this.#phase = 'sent'
@@ -139,6 +142,20 @@ export class GovernedCall implements UpstreamHandler, EstimatedCall {
       },
       this,
     )
+  }
+
+  /**
+   * Whether the call would cost more now than it was admitted for: a cached prefix may have expired
+   * while it waited. Then it goes back to the front of the line, and waits for what it needs.
+   */
+  #isDearerBy(now: EpochMs): boolean {
+    if (!this.#isMetered || now === this.#waitingSince) return false
+    const estimate = this.#dispatcher.estimator.estimate(this, now).cost
+    if (estimate.input_tokens <= this.#reserved.input_tokens * DEARER_BY) return false
+    this.#reserved = estimate
+    const bounce = { kind: 'repriced', estimate } as const
+    this.#dispatcher.follow(this.#store.bounce(this.#resourceName, this.request.id, bounce))
+    return true
   }
 
   /** The caller has gone: leave the line, or end the request, at once. */
@@ -386,16 +403,19 @@ export class GovernedCall implements UpstreamHandler, EstimatedCall {
   }
 
   #bounce(bounce: Bounce): void {
-    const from = this.#resourceName
-    const into = this.#presentName
-    this.#dispatcher.follow(this.#store.bounce(from, this.request.id, bounce))
-    if (into === from) return
+    this.#dispatcher.follow(this.#store.bounce(this.#resourceName, this.request.id, bounce))
+    if (this.#dispatcher.isDraining) this.turnAway()
+    else if (this.#resourceName !== this.#presentName) this.#moveToOthers(bounce)
+  }
+
+  /** Its credential turned out to be one of several while it was sent: it waits where they wait. */
+  #moveToOthers(bounce: Bounce): void {
     if (bounce.kind === 'rate_limited') {
       const pausedUntil = this.#dispatcher.clock.now() + (bounce.retryAfterMs ?? 0)
       this.#observe(bounce.observation)
-      this.#dispatcher.follow(this.#store.pause(into, pausedUntil))
+      this.#dispatcher.follow(this.#store.pause(this.#presentName, pausedUntil))
     }
-    this.#dispatcher.unite(from, into)
+    this.#dispatcher.unite(this.#resourceName, this.#presentName)
   }
 
   /** Doubles with each attempt; drawn from its upper half, so that callers do not come in step. */

@@ -1,8 +1,5 @@
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
 import fc from 'fast-check'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { createLog, type LogEvent, type LogOptions } from './log.ts'
 
 const settled = {
@@ -144,23 +141,5 @@ describe('secrets and prompts', () => {
     expect(lines[0]).toContain('"code":"ECONNRESET"')
     expect(lines[1]).toContain('"error":"string"')
     expect(lines.join()).not.toContain('SECRET')
-  })
-})
-
-describe('a file descriptor', () => {
-  it('gets every line in order, the last ones when the log is flushed', () => {
-    const folder = mkdtempSync(path.join(tmpdir(), 'headgate-'))
-    const file = path.join(folder, 'log')
-    const fd = openSync(file, 'w')
-    onTestFinished(() => {
-      closeSync(fd)
-      rmSync(folder, { recursive: true })
-    })
-    const log = createLog({ level: 'info', format: 'auto', destination: fd })
-    const ids = Array.from({ length: 500 }, (_, index) => `req_${index}`)
-    for (const id of ids) log.event({ ...settled, id })
-    log.flush()
-    const lines = readFileSync(file, 'utf8').trimEnd().split('\n')
-    expect(lines.map((line) => JSON.parse(line).id)).toEqual(ids)
   })
 })

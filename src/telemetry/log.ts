@@ -3,6 +3,7 @@
 import { isatty } from 'node:tty'
 import { pino } from 'pino'
 import pretty from 'pino-pretty'
+import { openBatchedSink, type Sink } from './batched-sink.ts'
 import { errorLine, type LogEvent, type LogLevel, levelOf, lineOf } from './log-event.ts'
 
 export type { LogEvent } from './log-event.ts'
@@ -17,12 +18,6 @@ export interface Log {
   flush(): void
 }
 
-/** What lines are written to. */
-export interface Sink {
-  write(text: string): unknown
-  flushSync?(): void
-}
-
 export interface LogOptions {
   readonly level: LogLevel
   /** `auto` is pretty on a terminal and json elsewhere. */
@@ -34,7 +29,7 @@ export interface LogOptions {
 export function createLog({ level, format, destination }: LogOptions): Log {
   const isTerminal = typeof destination === 'number' && isatty(destination)
   const isPretty = format === 'pretty' || (format === 'auto' && isTerminal)
-  const sink = typeof destination === 'number' ? openSink(destination) : destination
+  const sink = typeof destination === 'number' ? openBatchedSink(destination) : destination
   const logger = pino(
     {
       level,
@@ -52,42 +47,6 @@ export function createLog({ level, format, destination }: LogOptions): Log {
     warn: (sentence) => logger.warn({ event: 'gate.warned', sentence }),
     error: (what, error) => logger.error({ event: 'gate.failed', what, ...errorLine(error) }),
     flush: () => sink.flushSync?.(),
-  }
-}
-
-const BATCH_LENGTH = 16_384
-const BATCH_MS = 50
-/** A reader that has stalled costs no more memory than this; later lines are dropped. */
-const LONGEST_BACKLOG_BYTES = 2 ** 26
-
-/**
- * Writes in batches, off this thread: a write for each line would cost more than all else that the
- * log does, and a reader that has stalled must not stop the gate.
- */
-function openSink(fd: number): Sink {
-  const stream = pino.destination({ dest: fd, sync: false, maxLength: LONGEST_BACKLOG_BYTES })
-  // A full disk or a reader that has gone must not stop the gate either.
-  stream.on('error', () => {})
-  let batch = ''
-  let isDue = false
-  const pass = (): void => {
-    if (batch !== '') stream.write(batch)
-    batch = ''
-    isDue = false
-  }
-  const flushSync = (): void => {
-    pass()
-    stream.flushSync()
-  }
-  process.once('exit', flushSync)
-  return {
-    flushSync,
-    write(text) {
-      batch += text
-      if (batch.length >= BATCH_LENGTH) return pass()
-      if (!isDue) setTimeout(pass, BATCH_MS).unref()
-      isDue = true
-    },
   }
 }
 

@@ -5,6 +5,7 @@ import path from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import { afterEach, expect, it } from 'vitest'
+import { statusSchema } from '../../src/control/status.ts'
 import { realClock } from '../../src/core/clock.ts'
 import { type EmulatorOptions, startEmulator } from '../../src/emulator/emulator.ts'
 
@@ -59,7 +60,7 @@ function ask(url: string, maxTokens: number): Promise<Response> {
 }
 
 it('serves until SIGTERM, finishes what runs and ends with exit code 0', async () => {
-  const { child, exit, event, url } = await start({ ttftMs: 10, tokensPerSecond: 100 })
+  const { child, exit, event, url } = await start({ ttftMs: 10, tokensPerSecond: 20 })
   const response = await ask(url, 50)
   expect(response.status).toBe(200)
   child.kill('SIGTERM')
@@ -89,17 +90,16 @@ it('tells those who wait that it stops', async () => {
     limits: { requests: 1, inputTokens: 30_000, outputTokens: 8000 },
     ttftMs: 300,
   })
-  const first = ask(url, 1)
-  const answers = await Promise.all([first.then((response) => response.text()), first])
-  expect(answers[1].status).toBe(200)
-  const second = ask(url, 1)
+  const answered = await ask(url, 1)
+  expect(await answered.text()).toContain('message_stop')
+  const waiting = ask(url, 1)
   for (let queued = 0; queued === 0; ) {
-    const status = await (await fetch(`${url}/headgate/v1/status`)).json()
-    queued = status.queued
+    const response = await fetch(`${url}/headgate/v1/status`)
+    queued = statusSchema.parse(await response.json()).queued
   }
   child.kill('SIGTERM')
   expect(await event('gate.stopping')).toMatchObject({ queued: 1 })
-  const response = await second
+  const response = await waiting
   expect(response.status).toBe(503)
   expect(await response.text()).toContain('Headgate is shutting down')
   expect(await exit).toEqual([0, null])

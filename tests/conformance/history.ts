@@ -22,10 +22,15 @@ export type Step =
     }
   | { readonly kind: 'cancel'; readonly pick: number; readonly comesBack: boolean }
   | { readonly kind: 'unpark'; readonly pick: number }
-  | { readonly kind: 'settle'; readonly pick: number; readonly part: number; readonly exact: boolean }
+  | {
+      readonly kind: 'settle'
+      readonly pick: number
+      readonly part: number
+      readonly exact: boolean
+    }
   | { readonly kind: 'release'; readonly pick: number }
   | { readonly kind: 'revise'; readonly pick: number; readonly part: number }
-  | { readonly kind: 'bounce'; readonly pick: number; readonly overloaded: boolean }
+  | { readonly kind: 'bounce'; readonly pick: number; readonly because: Bounce['kind'] }
   | { readonly kind: 'answered' }
   | { readonly kind: 'observe'; readonly remaining: number; readonly flightMs: number }
   | { readonly kind: 'pause'; readonly ms: number }
@@ -53,7 +58,12 @@ const limit: fc.Arbitrary<Limit> = fc
   .constantFrom('requests' as const, 'input_tokens' as const, 'tokens' as const)
   .chain((dimension) => {
     const amount = consumed[dimension]
-    const parts = { dimension: fc.constant(dimension), amount, windowMs, source: fc.constant(source) }
+    const parts = {
+      dimension: fc.constant(dimension),
+      amount,
+      windowMs,
+      source: fc.constant(source),
+    }
     return fc.oneof(
       fc.record({ ...parts, algorithm: fc.constant('token_bucket' as const), burst: amount }),
       fc.record({ ...parts, algorithm: fc.constant('token_bucket' as const) }),
@@ -123,7 +133,11 @@ const anyStep: fc.Arbitrary<Step> = fc.oneof(
     }),
   },
   fc.record({ kind: kind('unpark'), pick }),
-  fc.record({ kind: kind('bounce'), pick, overloaded: fc.boolean() }),
+  fc.record({
+    kind: kind('bounce'),
+    pick,
+    because: fc.constantFrom<Bounce['kind']>('rate_limited', 'overloaded', 'repriced'),
+  }),
   fc.record({ kind: kind('answered') }),
   fc.record({
     kind: kind('observe'),
@@ -161,11 +175,16 @@ export function partOf(estimate: CostVector, part: number): CostVector {
   })
 }
 
-const rateLimited = (sentAt: EpochMs): Bounce => ({
-  kind: 'rate_limited',
-  retryAfterMs: null,
-  observation: { limits: [], sentAt },
-})
+function bounceOf(because: Bounce['kind'], estimate: CostVector, sentAt: EpochMs): Bounce {
+  switch (because) {
+    case 'rate_limited':
+      return { kind: because, retryAfterMs: null, observation: { limits: [], sentAt } }
+    case 'overloaded':
+      return { kind: because, backoffMs: 300 }
+    case 'repriced':
+      return { kind: because, estimate: partOf(estimate, 1.3) }
+  }
+}
 
 /** Follows one step. Its answer is whatever a caller can see of the decision. */
 export async function follow(line: Line, step: Step): Promise<unknown> {
@@ -213,10 +232,7 @@ async function followLease(
       return line.revise(id, less, Math.floor(less.output_tokens / 2))
     }
     case 'bounce':
-      return line.bounce(
-        id,
-        step.overloaded ? { kind: 'overloaded', backoffMs: 300 } : rateLimited(line.now),
-      )
+      return line.bounce(id, bounceOf(step.because, estimate, line.now))
   }
 }
 

@@ -189,6 +189,7 @@ export class Line {
     const caller = take(this.held, id)
     if (caller) {
       this.#end(id, NOTHING)
+      if (bounce.kind === 'repriced') caller.estimate = bounce.estimate
       this.waiting.push(caller)
     }
     const bounced = await this.store.bounce(resource, id, bounce)

@@ -8,6 +8,8 @@ import { START_AT, type Take } from './line.ts'
 /** A sliding window gives capacity back up to so much of its length late. */
 const LATE = 1.05 / 60
 const TOLERANCE = 1e-3
+/** Instants near today are multiples of a quarter of a microsecond. */
+const TOLERANCE_MS = 1e-3
 
 export interface Range {
   readonly least: number
@@ -95,7 +97,8 @@ export function readyAtOf(
   now: EpochMs,
 ): EpochMs | null {
   if (limit.algorithm === 'concurrency') return heldOf(takes) < limit.amount ? now : null
-  const fitsAt = (at: EpochMs): boolean => remainingOf(limit, takes, at).most + TOLERANCE >= amount
+  const rounding = (limit.amount / limit.windowMs) * TOLERANCE_MS
+  const fitsAt = (at: EpochMs): boolean => remainingOf(limit, takes, at).most + rounding >= amount
   if (fitsAt(now)) return now
   switch (limit.algorithm) {
     case 'token_bucket':
@@ -111,5 +114,5 @@ export function readyAtOf(
 
 /** How late a store may admit for the sake of bounded memory. */
 export function lateBy(limit: Limit): number {
-  return limit.algorithm === 'sliding_window' ? limit.windowMs * LATE : TOLERANCE
+  return limit.algorithm === 'sliding_window' ? limit.windowMs * LATE : TOLERANCE_MS
 }

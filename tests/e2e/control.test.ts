@@ -71,7 +71,12 @@ describe('the status document', () => {
         isReady: () => true,
         failed: () => {},
       })
-      const response = { writeHead: (code: number) => { status = code }, end: () => {} }
+      const response = {
+        writeHead: (code: number) => {
+          status = code
+        },
+        end: () => {},
+      }
       const request = { url: '/headgate/v1/nothing', method: 'GET', socket: { remoteAddress } }
       Reflect.apply(control, null, [request, response])
       return status
@@ -86,7 +91,9 @@ describe('the status document', () => {
     await using stub = await stubUpstream((response) => response.end('{}'))
     await using gate = await openHarness({ upstream: stub.url })
     const caller = await rawCaller(gate.url)
-    caller.write('GET /anthropic/headgate/v1/status HTTP/1.1\r\nhost: g\r\nconnection: close\r\n\r\n')
+    caller.write(
+      'GET /anthropic/headgate/v1/status HTTP/1.1\r\nhost: g\r\nconnection: close\r\n\r\n',
+    )
     await caller.closed()
     expect(stub.received[0]?.url).toBe('/headgate/v1/status')
   })

@@ -65,22 +65,25 @@ describe('a stream that waits', () => {
     ['Python', { 'x-stainless-lang': 'python', 'x-stainless-timeout': '600' }, true],
   ]
 
-  it.each(clients)('shows %s life as it heeds it, then the answer', async (_name, headers, heeds102) => {
-    await using busy = await openBusy(answerStream)
-    const caller = await rawCaller(busy.gate.url)
-    caller.write(postOf('/v1/messages', { ...ask('x'), stream: true }, headers))
-    await caller.saw(PING + '\r\n')
-    await caller.saw(PING.repeat(1))
-    const committedAfterMs = busy.gate.clock.now()
-    expect(caller.text.includes('HTTP/1.1 102 Processing')).toBe(heeds102)
-    expect(caller.text.match(/HTTP\/1\.1 200 OK/g)).toHaveLength(1)
-    await until(() => (caller.text.match(/event: ping/g)?.length ?? 0) >= 3)
-    expect(busy.gate.clock.now() - committedAfterMs).toBeGreaterThan(15_000)
-    busy.release()
-    await caller.saw('message_stop')
-    expect(caller.text).toContain(STREAM)
-    expect(caller.text.endsWith('0\r\n\r\n')).toBe(true)
-  })
+  it.each(clients)(
+    'shows %s life as it heeds it, then the answer',
+    async (_name, headers, heeds102) => {
+      await using busy = await openBusy(answerStream)
+      const caller = await rawCaller(busy.gate.url)
+      caller.write(postOf('/v1/messages', { ...ask('x'), stream: true }, headers))
+      await caller.saw(PING + '\r\n')
+      await caller.saw(PING.repeat(1))
+      const committedAfterMs = busy.gate.clock.now()
+      expect(caller.text.includes('HTTP/1.1 102 Processing')).toBe(heeds102)
+      expect(caller.text.match(/HTTP\/1\.1 200 OK/g)).toHaveLength(1)
+      await until(() => (caller.text.match(/event: ping/g)?.length ?? 0) >= 3)
+      expect(busy.gate.clock.now() - committedAfterMs).toBeGreaterThan(15_000)
+      busy.release()
+      await caller.saw('message_stop')
+      expect(caller.text).toContain(STREAM)
+      expect(caller.text.endsWith('0\r\n\r\n')).toBe(true)
+    },
+  )
 
   it('is one message to the SDK all the same', async () => {
     await using busy = await openBusy(answerStream)
@@ -206,9 +209,9 @@ describe('a plain request that waits', () => {
 
   it('that the SDK sends again by itself is answered in the end', async () => {
     await using busy = await openBusy((response) => {
-      response.writeHead(200, { 'content-type': 'application/json' }).end(
-        '{"type":"message","usage":{"input_tokens":1,"output_tokens":1}}',
-      )
+      response
+        .writeHead(200, { 'content-type': 'application/json' })
+        .end('{"type":"message","usage":{"input_tokens":1,"output_tokens":1}}')
     })
     const client = busy.gate.client({ defaultHeaders: headers, maxRetries: 3 })
     const answer = client.messages.create(ask('patient'))

@@ -32,7 +32,9 @@ describe('eleven agents on one small quota', () => {
     expect(gate.of('refused')).toEqual([])
     expect(gate.of('settled').every(({ outcome }) => outcome === 'answered')).toBe(true)
     // Too much for the first minute: somebody waited, and the provider hardly had to say so.
-    expect(Math.max(...gate.of('settled').map(({ facts }) => facts.queuedMs))).toBeGreaterThan(10_000)
+    expect(Math.max(...gate.of('settled').map(({ facts }) => facts.queuedMs))).toBeGreaterThan(
+      10_000,
+    )
     expect(totals.requests - totals.admitted).toBeLessThanOrEqual(3)
   })
 })

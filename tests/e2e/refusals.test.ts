@@ -173,7 +173,9 @@ describe('a full line', () => {
     expect(error).toBeInstanceOf(RateLimitError)
     expect(error.error).toMatchObject({ error: { type: 'rate_limit_error' } })
     expect(error.headers?.get('x-should-retry')).toBe('true')
-    expect(error.message).toMatch(/2 ahead in the line for anthropic\/[0-9a-f]{12}\/claude-sonnet-5/)
+    expect(error.message).toMatch(
+      /2 ahead in the line for anthropic\/[0-9a-f]{12}\/claude-sonnet-5/,
+    )
     expect(error.message).not.toContain(KEY)
     gate.wired.gateway.closeNow()
     await ended

@@ -12,8 +12,7 @@ const MESSAGE = '{"type":"message","usage":{"input_tokens":1,"output_tokens":1}}
 async function openOneUnderWay() {
   let finish = (): void => {}
   const stub = await stubUpstream((response) => {
-    finish = () =>
-      response.writeHead(200, { 'content-type': 'application/json' }).end(MESSAGE)
+    finish = () => response.writeHead(200, { 'content-type': 'application/json' }).end(MESSAGE)
   })
   const gate = await openHarness({ upstream: stub.url, anthropic: atOnce(1) })
   const underWay = gate.client().messages.create(ask('x'))
@@ -100,19 +99,21 @@ describe('closing down', () => {
     const { gate } = open
     const ready = await fetch(`${gate.url}/readyz`)
     expect([ready.status, await ready.json()]).toEqual([200, { status: 'ready' }])
-    const probes = ['/readyz', '/healthz'].map(async (path) => {
+    const begun = async (path: string) => {
       const caller = await rawCaller(gate.url)
-      // Begun before the gateway closes, so that its connection is not an idle one.
-      caller.write(`GET ${path} HTTP/1.1\r\nhost: g\r\n`)
+      // A second request that has begun before the gateway closes: its connection is not idle.
+      const [first, second] = ['/healthz', path].map((at) => `GET ${at} HTTP/1.1\r\nhost: g\r\n`)
+      caller.write(`${first}\r\n${second}`)
+      await caller.saw('{"status":"ok"}')
       return caller
-    })
-    const [readyz, healthz] = await Promise.all(probes)
-    await until(async () => (await connectionsTo(gate.url)) >= 2)
+    }
+    const readyz = await begun('/readyz')
+    const healthz = await begun('/healthz')
     const closed = gate.wired.close()
-    readyz?.write('\r\n')
-    healthz?.write('\r\n')
-    await readyz?.saw('503 Service Unavailable')
-    await healthz?.saw('200 OK')
+    readyz.write('\r\n')
+    healthz.write('\r\n')
+    await readyz.saw('503 Service Unavailable')
+    await until(() => healthz.text.match(/200 OK/g)?.length === 2)
     open.finish()
     await closed
   })
@@ -127,9 +128,3 @@ describe('closing down', () => {
     await gate.idle()
   })
 })
-
-/** A request that is answered has passed through the server after whatever was written before it. */
-async function connectionsTo(url: string): Promise<number> {
-  await (await fetch(`${url}/healthz`)).text()
-  return 2
-}

@@ -137,7 +137,11 @@ describe('bytes', () => {
     await using gate = await openHarness({ upstream: stub.url })
     const bodies = ['{ "model" : "claude-sonnet-5",\r\n"x":"żółć 🧵" }\n', 'not JSON \u0000', '']
     for (const body of bodies)
-      await bytesOf(`${gate.url}/v1/messages`, { method: 'POST', body, headers: { 'x-api-key': 'k' } })
+      await bytesOf(`${gate.url}/v1/messages`, {
+        method: 'POST',
+        body,
+        headers: { 'x-api-key': 'k' },
+      })
     expect(stub.received.map(({ body }) => body.toString('utf8'))).toEqual(bodies)
   })
 
@@ -244,10 +248,17 @@ describe('headers', () => {
     await using stub = await stubUpstream((response) => response.end('{}'))
     await using gate = await openHarness({ upstream: stub.url })
     const caller = await rawCaller(gate.url)
-    const token = fc.string({ unit: fc.constantFrom(...'abcXYZ09-_!~'), minLength: 1, maxLength: 20 })
+    const token = fc.string({
+      unit: fc.constantFrom(...'abcXYZ09-_!~'),
+      minLength: 1,
+      maxLength: 20,
+    })
     const value = fc.string({ unit: fc.constantFrom(...'abc ~"\\;,=é', '\t'), maxLength: 40 })
     const extra = fc.array(
-      fc.tuple(token.map((name) => `p-${name}`), value.map((text) => text.trim())),
+      fc.tuple(
+        token.map((name) => `p-${name}`),
+        value.map((text) => text.trim()),
+      ),
       { maxLength: 8 },
     )
     await fc.assert(

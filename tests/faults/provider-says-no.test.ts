@@ -44,7 +44,10 @@ const refusal = (headers: Readonly<Record<string, string>> = {}): Answer => ({
 })
 
 describe('429', () => {
-  const inTenSeconds = { date: 'Sun, 22 Nov 2026 08:00:00 GMT', at: 'Sun, 22 Nov 2026 08:00:10 GMT' }
+  const inTenSeconds = {
+    date: 'Sun, 22 Nov 2026 08:00:00 GMT',
+    at: 'Sun, 22 Nov 2026 08:00:10 GMT',
+  }
   const waits: [string, Record<string, string>, number, number][] = [
     ['seconds', { 'retry-after': '10' }, 10_000, 14_000],
     ['an HTTP date', { date: inTenSeconds.date, 'retry-after': inTenSeconds.at }, 10_000, 14_000],
@@ -67,7 +70,8 @@ describe('429', () => {
     const sent: number[] = []
     await using stub = await stubUpstream((response) => {
       sent.push(gate.clock.now())
-      if (refuses) response.writeHead(429, { 'retry-after': '20' }).end(errorBody('rate_limit_error'))
+      if (refuses)
+        response.writeHead(429, { 'retry-after': '20' }).end(errorBody('rate_limit_error'))
       else response.writeHead(200, { 'content-type': 'application/json' }).end(MESSAGE)
       refuses = false
     })
@@ -238,7 +242,12 @@ describe('a mixture of everything', () => {
       speed,
       emulator: {
         limits: { requests: 200, inputTokens: 200_000, outputTokens: 100_000 },
-        faults: { overloadRate: 0.05, serverErrorRate: 0.05, connectionResetRate: 0.05, rampLimitRate: 0.05 },
+        faults: {
+          overloadRate: 0.05,
+          serverErrorRate: 0.05,
+          connectionResetRate: 0.05,
+          rampLimitRate: 0.05,
+        },
       },
     })
     const one = async (index: number) => {

@@ -2,11 +2,15 @@
 import { APIConnectionError, APIError, InternalServerError } from '@anthropic-ai/sdk'
 import { describe, expect, it } from 'vitest'
 import { ask, failureOf, openHarness, until } from '../harness.ts'
+import { outputAnHour, remainingOf } from '../limits.ts'
 import { postOf, rawCaller } from '../raw-caller.ts'
 import { deadUrl, rawUpstream, stubUpstream } from '../stub-upstream.ts'
 
 /** Back-offs of seconds pass in milliseconds. */
 const speed = 100
+
+/** A configured limit on output, to see what is charged. */
+const AN_HOURS = 100_000
 
 const MESSAGE = JSON.stringify({
   type: 'message',
@@ -16,7 +20,8 @@ const MESSAGE = JSON.stringify({
 
 describe('a provider that cannot be reached', () => {
   it('is tried a few times, then is 502, and costs nothing', async () => {
-    await using gate = await openHarness({ speed, upstream: await deadUrl() })
+    const upstream = await deadUrl()
+    await using gate = await openHarness({ speed, upstream, anthropic: outputAnHour(AN_HOURS) })
     const error = await failureOf(gate.client().messages.create(ask('x')))
     if (!(error instanceof InternalServerError)) throw error
     expect(error.status).toBe(502)
@@ -26,6 +31,7 @@ describe('a provider that cannot be reached', () => {
     expect(gate.of('bounced').map(({ reason }) => reason)).toEqual(Array(3).fill('connection'))
     expect(gate.of('refused')[0]?.facts.attempts).toBe(4)
     await gate.idle()
+    expect(remainingOf(await gate.status()) ?? AN_HOURS).toBe(AN_HOURS)
     expect(gate.of('failed')).toEqual([])
   })
 
@@ -56,10 +62,16 @@ describe('a provider that accepts and says nothing', () => {
     await using stub = await stubUpstream(() => {})
     await using gate = await openHarness({
       upstream: stub.url,
+      anthropic: outputAnHour(AN_HOURS),
       upstreamTimeouts: { firstByteTimeoutMs: 300, idleTimeoutMs: 300 },
     })
-    const error = await failureOf(gate.client().messages.create(ask('x')))
+    const failed = failureOf(gate.client().messages.create(ask('x')))
+    await until(() => stub.received.length === 1)
+    const reserved = AN_HOURS - (remainingOf(await gate.status()) ?? AN_HOURS)
+    const error = await failed
     if (!(error instanceof InternalServerError)) throw error
+    expect(reserved).toBeGreaterThan(0)
+    expect(remainingOf(await gate.status())).toBe(AN_HOURS - reserved)
     expect(error.status).toBe(504)
     expect(error.error).toMatchObject({ error: { type: 'timeout_error' } })
     expect(error.headers.get('x-should-retry')).toBe('true')
@@ -132,7 +144,8 @@ describe('a provider that hangs up before it answers', () => {
 })
 
 describe('a provider that hangs up in the middle of its answer', () => {
-  const FIRST = 'event: message_start\ndata: {"type":"message_start","message":{"usage":{"input_tokens":3,"output_tokens":1}}}\n\n'
+  const FIRST =
+    'event: message_start\ndata: {"type":"message_start","message":{"usage":{"input_tokens":3,"output_tokens":1}}}\n\n'
 
   async function breakingAfter(type: string, ...parts: readonly string[]) {
     const stub = await stubUpstream((response) => {
@@ -182,23 +195,21 @@ describe('a provider that hangs up in the middle of its answer', () => {
   })
 
   it('is charged what was reserved at least: nothing is given back on a guess', async () => {
-    await using gate = await openHarness({
-      speed: 10,
-      emulator: { limits: { requests: 100, inputTokens: 100_000, outputTokens: 100_000 } },
+    let breakOff = (): void => {}
+    await using stub = await stubUpstream((response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).write(FIRST)
+      breakOff = () => response.destroy()
     })
-    const client = gate.client()
-    await client.messages.create(ask('x', { output: 3 }))
-    const broken = client.messages.stream(ask('x', { output: 500, fault: 'reset-mid-stream' }))
-    expect(await failureOf(broken.finalMessage())).toBeInstanceOf(Error)
+    await using gate = await openHarness({ upstream: stub.url, anthropic: outputAnHour(AN_HOURS) })
+    const caller = await rawCaller(gate.url)
+    caller.write(postOf('/v1/messages', { ...ask('x'), stream: true }))
+    await caller.saw(FIRST)
+    const leftMeanwhile = remainingOf(await gate.status()) ?? AN_HOURS
+    expect(leftMeanwhile).toBeLessThan(AN_HOURS)
+    breakOff()
     await gate.idle()
-    const [, settled] = gate.of('settled')
-    expect(settled).toMatchObject({ outcome: 'broken', status: 200 })
-    expect(settled?.actual.input_tokens).toBeGreaterThan(0)
-    expect(settled?.actual.output_tokens).toBeGreaterThan(0)
-    const limit = (await gate.status()).resources[0]?.limits.find(
-      ({ dimension }) => dimension === 'output_tokens',
-    )
-    expect(limit?.remaining).toBeLessThanOrEqual(100_000)
+    expect(gate.of('settled')[0]).toMatchObject({ outcome: 'broken', status: 200 })
+    expect(remainingOf(await gate.status())).toBeLessThanOrEqual(leftMeanwhile)
   })
 })
 
@@ -214,7 +225,9 @@ async function rawUpstreamAt(url: string) {
     served++
     response.writeHead(200, { 'content-type': 'application/json' }).end(MESSAGE)
   })
-  await new Promise<void>((resolve) => server.listen(Number(new URL(url).port), '127.0.0.1', resolve))
+  await new Promise<void>((resolve) =>
+    server.listen(Number(new URL(url).port), '127.0.0.1', resolve),
+  )
   return {
     served: () => served,
     async [Symbol.asyncDispose]() {

@@ -87,7 +87,7 @@ export class Agent {
       if (stop.aborted) return
       if (status !== 200) {
         this.#state = { kind: 'crashed', status }
-        tell(this, `crashed: ${status} after ${MOST_RETRIES + 1} tries`)
+        tell(this, `crashed: ${status}${status === 429 ? ` after ${MOST_RETRIES + 1} tries` : ''}`)
         return
       }
       this.#stepsDone++

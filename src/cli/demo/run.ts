@@ -25,7 +25,6 @@ export interface RunFacts {
   readonly agents: readonly AgentFacts[]
   readonly now: EpochMs
   readonly elapsedMs: number
-  readonly inputTokens: number
   readonly inputTokensLastMinute: number
   /** How often the provider said 429, to agents or to the gate. */
   readonly providerRefusals: number
@@ -98,7 +97,6 @@ export class DemoRun {
       agents,
       now,
       elapsedMs: now - this.#startedAt,
-      inputTokens,
       inputTokensLastMinute: this.#pace.lastMinute(now, inputTokens),
       providerRefusals: refusedForRequests + refusedForInputTokens + refusedForOutputTokens,
     }
@@ -141,6 +139,7 @@ async function openGate(upstream: string, clock: Clock, random: () => number): P
   return { url: await gateway.listen(), close }
 }
 
+/** The demo shows what agents see. A broken gate must not look like a result: it ends the demo. */
 const UNHEARD: DispatchEvents = {
   settled: () => {},
   refused: () => {},

@@ -77,7 +77,9 @@ describe('TokenBucket', () => {
             taken.push({ at: now, amount: need, actual: final, endAt: now + heldMs })
           }
           for (const { at: startAt } of taken) {
-            const inWindow = taken.filter(({ at }) => at >= startAt && at < startAt + limit.windowMs)
+            const inWindow = taken.filter(
+              ({ at }) => at >= startAt && at < startAt + limit.windowMs,
+            )
             const sum = inWindow.reduce((sum, lease) => sum + lease.actual, 0)
             expect(sum).toBeLessThanOrEqual(limit.amount + burst + 1e-6)
           }
