@@ -51,7 +51,11 @@ export function markdownTable(rows: readonly (readonly string[])[]): string {
 
 /** Installs the peers' packages, which are not among the root's dependencies. */
 export function installPeers(): void {
-  if (existsSync(join(BENCH, 'node_modules'))) return
+  const { dependencies }: { dependencies: Record<string, string> } = JSON.parse(
+    readFileSync(join(BENCH, 'package.json'), 'utf8'),
+  )
+  const isThere = (name: string): boolean => existsSync(join(BENCH, 'node_modules', name))
+  if (Object.keys(dependencies).every(isThere)) return
   spawnSync('npm', ['ci', '--prefix', BENCH], { stdio: ['ignore', 'ignore', 'inherit'] })
 }
 

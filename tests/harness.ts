@@ -6,6 +6,7 @@ import { type Wired, wire } from '../src/cli/wire.ts'
 import { type Status, statusSchema } from '../src/control/status.ts'
 import { type Clock, realClock } from '../src/core/clock.ts'
 import type { CostVector } from '../src/core/cost.ts'
+import { seededRandom } from '../src/core/random.ts'
 import type { Refusal } from '../src/core/refusal.ts'
 import type { CallFacts, DispatchEvents, Outcome } from '../src/dispatch/events.ts'
 import { type Emulator, type EmulatorOptions, startEmulator } from '../src/emulator/emulator.ts'
@@ -72,7 +73,7 @@ export async function openHarness(options: HarnessOptions = {}): Promise<Harness
     options.upstream === undefined
       ? await startEmulator({
           clock,
-          random: Math.random,
+          random: seededRandom(1),
           ...(options.emulator && { settings: options.emulator }),
         })
       : null
@@ -80,7 +81,7 @@ export async function openHarness(options: HarnessOptions = {}): Promise<Harness
   const wired = wire({
     settings: settingsFor(options, options.upstream ?? emulator?.url ?? ''),
     clock,
-    random: Math.random,
+    random: seededRandom(1),
     events: recorderInto(happenings),
     ...(options.upstreamTimeouts && { upstreamTimeouts: options.upstreamTimeouts }),
   })

@@ -1,9 +1,10 @@
 // The things whose operations are timed, each as "do so many". Owns: how each is asked for a turn and
 // told that it is over. Must not know: how time or memory is measured.
 import { createRequire } from 'node:module'
+import type { GateSettings } from '../../src/core/admission.ts'
 import { realClock } from '../../src/core/clock.ts'
 import { costOf } from '../../src/core/cost.ts'
-import { Gate, type GateSettings } from '../../src/core/gate.ts'
+import { Gate } from '../../src/core/gate.ts'
 import type { Limit } from '../../src/core/limit.ts'
 import type { TicketRequest } from '../../src/core/ticket.ts'
 import { MemoryStore } from '../../src/stores/memory/memory-store.ts'

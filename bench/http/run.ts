@@ -29,7 +29,7 @@ const MB = 2 ** 20
 const FULL: Effort = {
   rounds: 5,
   warmUpMs: 1500,
-  closedLoopMs: 1500,
+  closedLoopMs: 1200,
   openLoopMs: 1500,
   floodBytes: [10 * MB, 50 * MB],
   callers: 10_000,

@@ -2,10 +2,11 @@
 // Must not know: flags, terminals.
 
 import { createControl } from '../control/control.ts'
+import type { GateSettings } from '../core/admission.ts'
 import type { Clock } from '../core/clock.ts'
-import type { GateSettings } from '../core/gate.ts'
 import type { Store } from '../core/store.ts'
-import { Dispatcher, type UpstreamBase } from '../dispatch/dispatcher.ts'
+import type { UpstreamBase } from '../dispatch/call-context.ts'
+import { Dispatcher } from '../dispatch/dispatcher.ts'
 import type { DispatchEvents } from '../dispatch/events.ts'
 import { Estimator } from '../estimate/estimator.ts'
 import { Gateway } from '../gateway/gateway.ts'

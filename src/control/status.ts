@@ -1,7 +1,7 @@
 // What the gate is doing now, as users read it. Owns: the status document. Must not know: HTTP.
 import { z } from 'zod'
+import type { Binding, LimitSnapshot } from '../core/admission.ts'
 import type { Clock } from '../core/clock.ts'
-import type { Binding, LimitSnapshot } from '../core/gate.ts'
 import type { ResourceSnapshot, Store } from '../core/store.ts'
 import { describeBinding } from '../dispatch/wait-message.ts'
 

@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest'
 import { costOf } from './cost.ts'
 import { FairQueue } from './fair-queue.ts'
 import { LANES, type Lane } from './lane.ts'
-import { type Place, Ticket } from './ticket.ts'
+import { Ticket } from './line.ts'
+import type { Place } from './ticket.ts'
 
 const AGING_MS = 100
 

@@ -7,85 +7,12 @@
 // tag on by s / weight, so two flows that both have work stay within their largest turns of each
 // other, for ever. (Goyal, Vin, Cheng: Start-time Fair Queueing, 1996.)
 import type { EpochMs } from './clock.ts'
-import type { CostVector } from './cost.ts'
-import { Heap } from './heap.ts'
 import { LANES } from './lane.ts'
-import type { Place, Ticket } from './ticket.ts'
+import { Backlog, byAge, Flow, LaneQueue, type Ticket } from './line.ts'
+import type { Place } from './ticket.ts'
 
 /** Rested flows whose lead is remembered while others wait; more make the lane's time move on. */
 const REMEMBERED_LEADS = 1000
-
-/** One flow's turns in one lane. */
-export class Flow {
-  readonly name: string
-  readonly lane: LaneQueue
-  /** The virtual time at which its turns so far have finished. */
-  tag: number
-  /** The virtual time at which its first ticket's turn starts: `tag`, or earlier for a restored one. */
-  turnTag: number
-  /** Turns admitted and not yet settled: a correction may still come. */
-  held = 0
-  waiting = 0
-  /** What its waiting tickets will add to its tag. */
-  waitingShare = 0
-  first: Ticket | null = null
-  last: Ticket | null = null
-  heapIndex = -1
-
-  constructor(name: string, lane: LaneQueue, tag: number) {
-    this.name = name
-    this.lane = lane
-    this.tag = this.turnTag = tag
-  }
-}
-
-const byAge = (a: Ticket, b: Ticket): number => a.laneSince - b.laneSince || a.order - b.order
-
-const byTag = (a: Flow, b: Flow): number => a.tag - b.tag
-
-const byTurn = (a: Flow, b: Flow): number =>
-  a.turnTag - b.turnTag || (a.first && b.first ? byAge(a.first, b.first) : 0)
-
-/** How much waits: the sum of some tickets' estimates. */
-export class Backlog {
-  tickets = 0
-  requests = 0
-  input_tokens = 0
-  output_tokens = 0
-  tokens = 0
-  cost = 0
-
-  /** Adds `part` of another backlog. */
-  add(other: Backlog, part: number): void {
-    this.tickets += other.tickets * part
-    this.#addCost(other, part)
-  }
-
-  addTicket(ticket: Ticket, sign: 1 | -1): void {
-    this.tickets += sign
-    this.#addCost(ticket.estimate, sign)
-  }
-
-  #addCost(cost: CostVector, part: number): void {
-    this.requests += cost.requests * part
-    this.input_tokens += cost.input_tokens * part
-    this.output_tokens += cost.output_tokens * part
-    this.tokens += cost.tokens * part
-    this.cost += cost.cost * part
-  }
-}
-
-class LaneQueue {
-  readonly flows = new Map<string, Flow>()
-  readonly backlogged = new Heap<Flow>(byTurn)
-  /** Flows without waiting turns whose tag is still ahead: remembered until time catches up. */
-  readonly ahead = new Heap<Flow>(byTag)
-  readonly byAge = new Heap<Ticket>(byAge)
-  readonly backlog = new Backlog()
-  virtualTime = 0
-  /** The number of the turn that it was served last. */
-  lastTurn = 0
-}
 
 export class FairQueue {
   readonly #lanes = LANES.map(() => new LaneQueue())

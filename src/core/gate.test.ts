@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import type { GateSettings } from './admission.ts'
 import { type CostVector, costOf } from './cost.ts'
-import { Gate, type GateSettings } from './gate.ts'
+import { Gate } from './gate.ts'
 import type { Limit } from './limit.ts'
 import type { ObservedLimit } from './observation.ts'
 import type { TicketRequest } from './ticket.ts'

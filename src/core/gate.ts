@@ -4,91 +4,26 @@
 // Every operation takes the present instant and leaves the gate pumped: whoever may pass has passed.
 // Those admitted are collected by `takeGrants`; `nextAt` is when to call `pump` again.
 import { AdaptiveConcurrency } from './adaptive-concurrency.ts'
+import type {
+  Binding,
+  Bounce,
+  GateSettings,
+  GateSnapshot,
+  Placement,
+  Prediction,
+  Refused,
+} from './admission.ts'
 import type { EpochMs } from './clock.ts'
-import { amountOf, type CostVector, type Dimension } from './cost.ts'
+import type { CostVector } from './cost.ts'
 import { FairQueue } from './fair-queue.ts'
 import { Heap } from './heap.ts'
-import { LearntLimit } from './learnt-limit.ts'
-import type { Limit, LimitSource } from './limit.ts'
-import { createMeter, type Meter } from './meters/meter.ts'
+import { LimitStack } from './limit-stack.ts'
+import { Ticket } from './line.ts'
 import { TokenBucket } from './meters/token-bucket.ts'
-import type { Observation, ObservedLimit } from './observation.ts'
+import type { Observation } from './observation.ts'
 import { AFTER_REFUSAL, COLD_START, Ramp } from './ramp.ts'
-import { type Place, Ticket, type TicketRequest } from './ticket.ts'
+import type { Place, TicketRequest } from './ticket.ts'
 import { Underway } from './underway.ts'
-
-export interface GateSettings {
-  /** Limits that the operator wrote. Learnt ones stand beside them; all must admit. */
-  readonly limits: readonly Limit[]
-  /** Whether the provider's limits are to be learnt: starts slowly until its answers show them. */
-  readonly learns: boolean
-  /** How long a ticket waits in a lane before it rises to the next. */
-  readonly agingMs: number
-  /** Tickets that may wait at once; one more is refused. */
-  readonly maxQueued: number
-  /** Remaining tokens under which admissions slow down to half the refill, or stop. */
-  readonly floors: { readonly soft: number; readonly hard: number }
-}
-
-/** What holds the head of the line back. */
-export type Binding =
-  | { readonly kind: 'limit'; readonly limit: Limit }
-  | { readonly kind: 'paused' }
-  | { readonly kind: 'ramp' }
-  | { readonly kind: 'overload' }
-
-/** How long a ticket will wait, as far as can be told. */
-export interface Prediction {
-  /** Tickets that are to be served before it. */
-  readonly position: number
-  /** When it will be admitted; Infinity where only an event can tell. */
-  readonly expectedAt: EpochMs
-  readonly boundBy: Binding | null
-}
-
-type Refused = {
-  readonly kind: 'refused'
-  readonly reason: 'queue_full' | 'wait_too_long'
-} & Prediction
-
-export type Placement =
-  | { readonly kind: 'admitted' }
-  | ({ readonly kind: 'waiting' } & Prediction)
-  | Refused
-
-/** The provider's no to a lease, which goes back to the front of its flow. */
-export type Bounce =
-  | {
-      readonly kind: 'rate_limited'
-      readonly retryAfterMs: number | null
-      /** What the refusal itself says of the limits. */
-      readonly observation: Observation
-    }
-  | { readonly kind: 'overloaded'; readonly backoffMs: number }
-  /** Not the provider's but the sender's: it would cost more by now than it was admitted for. */
-  | { readonly kind: 'repriced'; readonly estimate: CostVector }
-
-export interface LimitSnapshot {
-  readonly dimension: Dimension
-  readonly amount: number
-  readonly windowMs: number | null
-  readonly remaining: number
-  readonly source: LimitSource
-  /** Only of learnt limits: what is kept back, and what others take a minute. */
-  readonly guard?: number
-  readonly othersPerMinute?: number
-}
-
-export interface GateSnapshot {
-  readonly inFlight: number
-  readonly queued: number
-  readonly nextAt: EpochMs | null
-  readonly boundBy: Binding | null
-  readonly pausedUntil: EpochMs | null
-  readonly concurrencyLimit: number | null
-  readonly oldestEnqueuedAt: EpochMs | null
-  readonly limits: readonly LimitSnapshot[]
-}
 
 /** A pause that the provider gave no length for: doubled at each refusal in a row, up to the most. */
 const FIRST_PAUSE_MS = 1000
@@ -98,15 +33,6 @@ const LONGEST_PAUSE_MS = 3_600_000
 /** Retries after overload, shared by all callers: so many at once, so many a minute, and one for each success. */
 const RETRY_BURST = 10
 const RETRIES_PER_MINUTE = 20
-
-/** Turns that take nothing of any known limit are weighed as if limits were of this usual size. */
-const USUAL_LIMITS: CostVector = {
-  requests: 1000,
-  input_tokens: 1_000_000,
-  output_tokens: 200_000,
-  tokens: 1_200_000,
-  cost: Number.POSITIVE_INFINITY,
-}
 
 /** What was learnt of a provider's limits is worth keeping for so long without news. */
 const LEARNT_IS_KEPT_MS = 3_600_000
@@ -118,28 +44,26 @@ export class Gate {
   readonly #queue: FairQueue
   readonly #tickets = new Map<string, Ticket>()
   readonly #retrying = new Heap<Ticket>((a, b) => a.retryAt - b.retryAt || a.order - b.order)
-  readonly #learnt = new Map<Dimension, LearntLimit>()
-  readonly #underway = new Underway()
+  readonly #limits: LimitStack
+  /** Only where limits are learnt: nobody else asks what a statement can have counted. */
+  readonly #underway: Underway | null
   readonly #ramp = new Ramp()
   readonly #concurrency = new AdaptiveConcurrency()
   readonly #retryBudget: TokenBucket
-  #meters: readonly Meter[]
   #grants: Ticket[] = []
   #arrivals = 0
   #held = 0
-  #learntAt: EpochMs = Number.NEGATIVE_INFINITY
   #pausedUntil: EpochMs = Number.NEGATIVE_INFINITY
   #refusedInARow = 0
   #refusedAt: EpochMs = Number.NEGATIVE_INFINITY
-  #slowUntil: EpochMs = Number.NEGATIVE_INFINITY
-  #slowedBy: Limit | null = null
   #nextAt: EpochMs = NEVER
   #boundBy: Binding | null = null
 
   constructor(settings: GateSettings, now: EpochMs) {
     this.#settings = settings
     this.#queue = new FairQueue(settings.agingMs)
-    this.#meters = settings.limits.map((limit) => createMeter(limit, now))
+    this.#limits = new LimitStack(settings.limits, settings.floors, now)
+    this.#underway = settings.learns ? new Underway() : null
     this.#retryBudget = new TokenBucket(
       {
         algorithm: 'token_bucket',
@@ -178,7 +102,7 @@ export class Gate {
 
   enqueue(request: TicketRequest, now: EpochMs): Placement {
     if (this.#tickets.has(request.id)) throw new Error(`ticket ${request.id} is already here`)
-    const ticket = new Ticket(request, this.#shareOf(request.estimate), now)
+    const ticket = new Ticket(request, this.#limits.shareOf(request.estimate), now)
     ticket.order = this.#arrivals++
     const passes = !request.parked && this.#passesAtOnce(ticket, now)
     const refusal = passes ? null : this.#refusalOf(ticket, now)
@@ -243,7 +167,10 @@ export class Gate {
     const ticket = this.#tickets.get(id)
     if (ticket?.state !== 'held') return false
     this.#recharge(ticket, estimate, now)
-    this.#underway.follow(ticket, estimate, produced)
+    this.#underway?.remove(ticket)
+    ticket.estimate = estimate
+    ticket.produced = produced
+    this.#underway?.add(ticket)
     this.pump(now)
     return true
   }
@@ -340,7 +267,7 @@ export class Gate {
     for (const ticket of tickets) {
       this.#tickets.set(ticket.id, ticket)
       ticket.order = this.#arrivals++
-      ticket.share = this.#shareOf(ticket.estimate)
+      ticket.share = this.#limits.shareOf(ticket.estimate)
       ticket.startTag = this.#queue.startTagOf(ticket)
       if (ticket.state === 'waiting') this.#queue.append(ticket)
       else if (ticket.state === 'retrying') this.#retrying.push(ticket)
@@ -354,9 +281,9 @@ export class Gate {
       this.#tickets.size === 0 &&
       this.#pausedUntil <= now &&
       !this.#concurrency.remembers(now) &&
-      isFull(this.#retryBudget, now) &&
-      this.#meters.every((meter) => isFull(meter, now)) &&
-      this.#learntAt + LEARNT_IS_KEPT_MS <= now
+      this.#retryBudget.remaining(now) >= RETRY_BURST &&
+      this.#limits.isFull(now) &&
+      this.#limits.learntAt + LEARNT_IS_KEPT_MS <= now
     )
   }
 
@@ -374,23 +301,7 @@ export class Gate {
       pausedUntil: this.#pausedUntil > now ? this.#pausedUntil : null,
       concurrencyLimit: limit === NEVER ? null : Math.floor(limit),
       oldestEnqueuedAt: oldest,
-      limits: this.#meters.map((meter) => this.#limitSnapshot(meter, now)),
-    }
-  }
-
-  #limitSnapshot(meter: Meter, now: EpochMs): LimitSnapshot {
-    const { limit } = meter
-    const learnt = limit.source === 'learnt' ? this.#learnt.get(limit.dimension) : undefined
-    return {
-      dimension: limit.dimension,
-      amount: limit.amount,
-      windowMs: learnt?.windowMs ?? ('windowMs' in limit ? limit.windowMs : null),
-      remaining: Math.floor(meter.remaining(now)),
-      source: limit.source,
-      ...(learnt && {
-        guard: Math.round(learnt.guard),
-        othersPerMinute: Math.round(learnt.othersPerMinute),
-      }),
+      limits: this.#limits.snapshot(now),
     }
   }
 
@@ -436,16 +347,11 @@ export class Gate {
         this.#boundBy = { kind: 'ramp' }
       }
     }
-    for (const meter of this.#meters) {
-      const meterAt = meter.readyAt(amountOf(cost, meter.limit.dimension), now)
-      if (meterAt > readyAt) {
-        readyAt = meterAt
-        this.#boundBy = { kind: 'limit', limit: meter.limit }
-      }
-    }
-    if (this.#slowUntil > readyAt && this.#slowedBy) {
-      readyAt = this.#slowUntil
-      this.#boundBy = { kind: 'limit', limit: this.#slowedBy }
+    const limitsAt = this.#limits.readyAt(cost, now)
+    const limit = this.#limits.boundBy
+    if (limitsAt > readyAt && limit) {
+      readyAt = limitsAt
+      this.#boundBy = { kind: 'limit', limit }
     }
     if (!this.#concurrency.admits(this.#held)) {
       readyAt = NEVER
@@ -458,30 +364,17 @@ export class Gate {
     this.#queue.serve(ticket)
     ticket.state = 'held'
     ticket.grantedAt = now
+    ticket.produced = null
     this.#held++
-    for (const meter of this.#meters)
-      meter.take(amountOf(ticket.estimate, meter.limit.dimension), now)
-    this.#underway.depart(ticket, now)
+    this.#limits.take(ticket.estimate, now)
+    this.#underway?.depart(ticket, now)
     this.#ramp.admitted(now)
-    if (this.#settings.floors.soft > 0) this.#slowDown(ticket.estimate, now)
     this.#grants.push(ticket)
-  }
-
-  /** Under the soft floor, the next admission waits until the refill has made up for this one twice. */
-  #slowDown(cost: CostVector, now: EpochMs): void {
-    for (const { meter } of this.#learnt.values()) {
-      const { dimension } = meter.limit
-      if (dimension === 'requests' || meter.remaining(now) >= this.#settings.floors.soft) continue
-      const repaidAt = now + (2 * amountOf(cost, dimension)) / meter.ratePerMs
-      if (repaidAt <= this.#slowUntil) continue
-      this.#slowUntil = repaidAt
-      this.#slowedBy = meter.limit
-    }
   }
 
   #reprice(ticket: Ticket, estimate: CostVector): void {
     ticket.estimate = estimate
-    ticket.share = this.#shareOf(estimate)
+    ticket.share = this.#limits.shareOf(estimate)
   }
 
   #takeLease(id: string): Ticket | null {
@@ -489,34 +382,25 @@ export class Gate {
     if (ticket?.state !== 'held') return null
     this.#tickets.delete(id)
     this.#held--
-    this.#underway.end(ticket)
+    this.#underway?.remove(ticket)
     return ticket
   }
 
   #endLease(ticket: Ticket, now: EpochMs): void {
-    for (const meter of this.#meters)
-      if (meter.limit.dimension === 'concurrency') meter.correct(-1, ticket.grantedAt, now)
+    this.#limits.freeSlot(ticket.grantedAt, now)
     this.#queue.finish(ticket)
   }
 
   /** Moves meters and the flow's turn from the estimate that they hold to another cost. */
   #recharge(ticket: Ticket, cost: CostVector, now: EpochMs): void {
-    for (const meter of this.#meters) {
-      const { dimension } = meter.limit
-      if (dimension === 'concurrency') continue
-      const delta = cost[dimension] - ticket.estimate[dimension]
-      if (delta !== 0) meter.correct(delta, ticket.grantedAt, now)
-    }
-    const share = this.#shareOf(cost)
+    this.#limits.correct(ticket.estimate, cost, ticket.grantedAt, now)
+    const share = this.#limits.shareOf(cost)
     this.#queue.correct(ticket, share - ticket.share)
     ticket.share = share
   }
 
   #refund(ticket: Ticket, now: EpochMs): void {
-    for (const meter of this.#meters) {
-      const amount = amountOf(ticket.estimate, meter.limit.dimension)
-      meter.correct(-amount, ticket.grantedAt, now)
-    }
+    this.#limits.giveBack(ticket.estimate, ticket.grantedAt, now)
     this.#queue.correct(ticket, -ticket.share)
     this.#queue.finish(ticket)
   }
@@ -537,59 +421,13 @@ export class Gate {
     if (bounce.observation.sentAt <= this.#refusedAt) return
     this.#refusedAt = now
     this.#refusedInARow++
-    this.#surprisedLimit(now)?.surprised()
+    this.#limits.surprised(now)
   }
 
-  /**
-   * The learnt limit that most likely refused: the one with the least room left; where all have
-   * plenty, requests, which some providers enforce by the second.
-   */
-  #surprisedLimit(now: EpochMs): LearntLimit | null {
-    let tightest = this.#learnt.get('requests') ?? null
-    let leastRoom = 0.5
-    for (const learnt of this.#learnt.values()) {
-      const room = learnt.meter.remaining(now) / learnt.meter.capacity
-      if (room >= leastRoom) continue
-      leastRoom = room
-      tightest = learnt
-    }
-    return tightest
-  }
-
-  #fuse(observation: Observation, now: EpochMs): void {
-    const stated = observation.limits.filter(({ amount }) => amount > 0)
-    for (const observed of stated) {
-      const known = this.#learnt.get(observed.dimension)
-      const same = known?.meter.limit.amount === observed.amount
-      const learnt = known && same ? known : this.#learn(observed, now)
-      const uncounted = this.#underway.uncounted(observed.dimension)
-      learnt.observe(observed, observation.sentAt, now, uncounted)
-      this.#learntAt = now
-    }
-    if (stated.length > 0 && this.#refusedAt === Number.NEGATIVE_INFINITY) this.#ramp.open()
-  }
-
-  #learn(observed: ObservedLimit, now: EpochMs): LearntLimit {
-    const learnt = new LearntLimit(observed, now)
-    if (observed.dimension !== 'requests')
-      learnt.setFloor(Math.min(this.#settings.floors.hard, observed.amount / 2))
-    this.#learnt.set(observed.dimension, learnt)
-    this.#meters = [
-      ...this.#meters.filter(
-        ({ limit }) => limit.source !== 'learnt' || limit.dimension !== observed.dimension,
-      ),
-      learnt.meter,
-    ]
-    return learnt
-  }
-
-  #shareOf(cost: CostVector): number {
-    let share = 0
-    for (const { limit } of this.#meters) {
-      if (limit.dimension === 'concurrency' || limit.amount <= 0) continue
-      share = Math.max(share, cost[limit.dimension] / limit.amount)
-    }
-    return share > 0 ? share : usualShare(cost)
+  #fuse({ limits, sentAt }: Observation, now: EpochMs): void {
+    if (!this.#underway) return
+    const isNews = this.#limits.fuse(limits, sentAt, this.#underway, now)
+    if (isNews && this.#refusedAt === Number.NEGATIVE_INFINITY) this.#ramp.open()
   }
 
   /** Lets retries rejoin the line whose back-off is over, as far as the shared budget goes. */
@@ -612,19 +450,12 @@ export class Gate {
   /** Adds up what goes before a ticket and asks each limit when it could bear that and the ticket. */
   #predict(ticket: Ticket, now: EpochMs): Prediction {
     const ahead = this.#queue.aheadOf(ticket)
-    let expectedAt = Math.max(this.#pausedUntil, this.#slowUntil, this.#ramp.readyAt(now))
-    let boundBy: Binding | null = this.#pausedUntil > now ? { kind: 'paused' } : null
-    for (const meter of this.#meters) {
-      const { limit } = meter
-      if (limit.dimension === 'concurrency') continue
-      const own = Math.min(ticket.estimate[limit.dimension], capacityOf(limit))
-      const at = readyInLongRun(meter, ahead[limit.dimension] + own, now)
-      if (at <= expectedAt) continue
-      expectedAt = at
-      boundBy = { kind: 'limit', limit }
-    }
+    const paused = Math.max(this.#pausedUntil, this.#ramp.readyAt(now))
+    const { at, limit } = this.#limits.readyInLongRun(ahead, ticket.estimate, now)
+    const expectedAt = Math.max(paused, at)
     const position = Math.round(ahead.tickets)
-    if (boundBy) return { position, expectedAt, boundBy }
+    if (limit && at > paused) return { position, expectedAt, boundBy: { kind: 'limit', limit } }
+    if (this.#pausedUntil > now) return { position, expectedAt, boundBy: { kind: 'paused' } }
     // No amount is short. What binds the head of the line binds this one too.
     const untilEvent = endsByEvent(this.#boundBy)
     return { position, expectedAt: untilEvent ? NEVER : expectedAt, boundBy: this.#boundBy }
@@ -641,32 +472,8 @@ function atLeast(cost: CostVector, least: CostVector): CostVector {
   }
 }
 
-function usualShare(cost: CostVector): number {
-  return Math.max(
-    cost.requests / USUAL_LIMITS.requests,
-    cost.input_tokens / USUAL_LIMITS.input_tokens,
-    cost.output_tokens / USUAL_LIMITS.output_tokens,
-    cost.tokens / USUAL_LIMITS.tokens,
-  )
-}
-
 /** Whether only a lease that ends can unbind, so that no instant can be foretold. */
 function endsByEvent(binding: Binding | null): boolean {
   if (binding?.kind === 'limit') return binding.limit.algorithm === 'concurrency'
   return binding?.kind === 'overload'
-}
-
-/** The most that a limit can ever admit at once. */
-function capacityOf(limit: Limit): number {
-  return limit.algorithm === 'token_bucket' ? (limit.burst ?? limit.amount) : limit.amount
-}
-
-function isFull(meter: Meter, now: EpochMs): boolean {
-  return meter.remaining(now) >= capacityOf(meter.limit)
-}
-
-/** When a sum of amounts has come through, however much larger than the limit it is. */
-function readyInLongRun(meter: Meter, amount: number, now: EpochMs): EpochMs {
-  const missing = amount - meter.remaining(now)
-  return missing <= 0 ? now : Math.max(meter.readyAt(amount, now), now + missing / meter.ratePerMs)
 }

@@ -12,7 +12,7 @@ import { TokenBucket } from './meters/token-bucket.ts'
 import type { ObservedLimit } from './observation.ts'
 
 /** Providers document their limits by the minute. */
-export const DOCUMENTED_WINDOW_MS = 60_000
+const DOCUMENTED_WINDOW_MS = 60_000
 
 /** How fast the estimate of others' use follows. */
 const FOLLOW_OTHERS_MS = 30_000

@@ -45,6 +45,16 @@ describe('Ramp', () => {
     }
   })
 
+  it('opens no wider on silence than a probe a second', () => {
+    const ramp = new Ramp()
+    ramp.start(COLD_START)
+    admitAll(ramp, 0)
+    admitAll(ramp, 4000)
+    expect(admitAll(ramp, 4999)).toBe(0)
+    expect(admitAll(ramp, 5000)).toBe(1)
+    expect(admitAll(ramp, 15_000)).toBe(10)
+  })
+
   it('lets two more pass for each success', () => {
     const ramp = new Ramp()
     ramp.start(AFTER_REFUSAL)

@@ -1,8 +1,9 @@
 // Where gates live. Owns: the contract between those who ask for turns and the store that keeps the
 // line, in one process or across many. Must not know: any store.
+
+import type { Bounce, GateSettings, GateSnapshot, Placement, Prediction } from './admission.ts'
 import type { EpochMs } from './clock.ts'
 import type { CostVector } from './cost.ts'
-import type { Bounce, GateSettings, GateSnapshot, Placement, Prediction } from './gate.ts'
 import type { Observation } from './observation.ts'
 import type { Place, TicketRequest } from './ticket.ts'
 

@@ -1,11 +1,10 @@
 // Leases whose answers have not ended. Owns: how much of what they reserved a provider's statement
 // cannot have counted. Must not know: statements, limits, the line.
 import type { EpochMs } from './clock.ts'
-import type { CostVector, Dimension } from './cost.ts'
+import type { Dimension } from './cost.ts'
 import { Departures } from './departures.ts'
-import { Backlog } from './fair-queue.ts'
 import type { Uncounted } from './learnt-limit.ts'
-import type { Ticket } from './ticket.ts'
+import { Backlog, type Ticket } from './line.ts'
 
 export class Underway {
   readonly #departures = new Departures()
@@ -15,21 +14,18 @@ export class Underway {
   #outputToCome = 0
 
   depart(ticket: Ticket, now: EpochMs): void {
-    ticket.produced = null
     this.#departures.record(ticket.estimate, now)
-    this.#add(ticket, 1)
+    this.add(ticket)
   }
 
-  /** @param produced output tokens so far; null while no answer has come. */
-  follow(ticket: Ticket, estimate: CostVector, produced: number | null): void {
-    this.#add(ticket, -1)
-    ticket.produced = produced
-    ticket.estimate = estimate
-    this.#add(ticket, 1)
+  /** Counts what a lease has reserved and produced, as they are now. */
+  add(ticket: Ticket): void {
+    this.#count(ticket, 1)
   }
 
-  end(ticket: Ticket): void {
-    this.#add(ticket, -1)
+  /** To be called with the same figures as the last `add`: before they change, or at the end. */
+  remove(ticket: Ticket): void {
+    this.#count(ticket, -1)
   }
 
   uncounted(dimension: Exclude<Dimension, 'concurrency'>): Uncounted {
@@ -41,7 +37,7 @@ export class Underway {
     }
   }
 
-  #add(ticket: Ticket, sign: 1 | -1): void {
+  #count(ticket: Ticket, sign: 1 | -1): void {
     const { estimate, produced } = ticket
     this.#outputToCome += sign * Math.max(0, estimate.output_tokens - (produced ?? 0))
     if (produced === null) this.#unconfirmed.addTicket(ticket, sign)

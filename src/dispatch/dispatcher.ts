@@ -7,18 +7,12 @@ import type { Store } from '../core/store.ts'
 import type { Estimator } from '../estimate/estimator.ts'
 import type { Headers, Provider } from '../providers/provider.ts'
 import { AbandonedPlaces } from './abandoned-places.ts'
+import type { CallContext, CallResource, UpstreamBase, Waiter } from './call-context.ts'
 import type { Caller, CallRequest } from './caller.ts'
 import type { DispatchEvents } from './events.ts'
 import { GovernedCall } from './governed-call.ts'
 import { fingerprintOf, Organizations } from './organizations.ts'
 import type { Upstream } from './upstream.ts'
-
-/** Where a provider's calls go. */
-export interface UpstreamBase {
-  readonly origin: string
-  /** Comes before every path; empty, or begins with a slash and does not end with one. */
-  readonly pathPrefix: string
-}
 
 export interface DispatcherOptions {
   readonly clock: Clock
@@ -30,7 +24,7 @@ export interface DispatcherOptions {
   readonly events: DispatchEvents
 }
 
-export class Dispatcher {
+export class Dispatcher implements CallContext {
   readonly clock: Clock
   readonly random: () => number
   readonly store: Store
@@ -39,7 +33,7 @@ export class Dispatcher {
   readonly baseOf: (provider: Provider) => UpstreamBase
   readonly events: DispatchEvents
   readonly abandoned = new AbandonedPlaces()
-  readonly waits: Deadlines<GovernedCall>
+  readonly waits: Deadlines<Waiter>
   readonly #calls = new Map<string, GovernedCall>()
   readonly #organizations = new Organizations()
   /** Limit groups that were asked for under a fingerprint whose organization is not known yet. */
@@ -94,7 +88,7 @@ export class Dispatcher {
   }
 
   /** For the call itself: it is over. */
-  forget(call: GovernedCall): void {
+  forget(call: Waiter): void {
     this.#calls.delete(call.request.id)
     this.waits.clear(call)
     if (this.#calls.size === 0) this.#whenEmpty?.()
@@ -147,10 +141,3 @@ export class Dispatcher {
 
 /** Credentials come from callers: what is remembered of those not known yet is bounded. */
 const MOST_UNKNOWN_CREDENTIALS = 1000
-
-export interface CallResource {
-  readonly fingerprint: string
-  /** The fingerprint that stands for the credential's organization. */
-  readonly owner: string
-  readonly name: string
-}

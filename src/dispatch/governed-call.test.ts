@@ -159,6 +159,28 @@ describe('a governed call', () => {
     expect(ends).toEqual(['settled provider_error'])
   })
 
+  it('does not count refusals for a limit as tries in trouble', async () => {
+    const { clock, upstream, start } = open()
+    const { caller } = await start()
+    const later = async () => {
+      clock.advanceTo(clock.now() + 30_000)
+      await settled()
+    }
+    for (let count = 0; count < 8; count++) {
+      upstream.handler?.onHeaders(429, { 'retry-after': '1' })
+      upstream.handler?.onEnd()
+      await later()
+    }
+    upstream.handler?.onFailure({ kind: 'broken', detail: 'x' })
+    await later()
+    upstream.handler?.onHeaders(529, {})
+    upstream.handler?.onEnd()
+    await later()
+    upstream.handler?.onHeaders(200, JSON_ANSWER)
+    upstream.handler?.onEnd()
+    expect(caller.said.slice(-2)).toEqual(['respond 200', 'end'])
+  })
+
   it('refuses all who wait, and who would wait, once it drains', async () => {
     const { upstream, start, dispatcher } = open()
     const first = await start()

@@ -1,18 +1,19 @@
 // One call through the gate, from its first byte to its last. Owns: the order of a call's life:
 // describe, wait, send, observe, retry or settle. Must not know: whose turn it is (the store), or
 // how bytes reach the caller (the door).
+
+import type { Bounce, Placement } from '../core/admission.ts'
 import type { EpochMs } from '../core/clock.ts'
-import { type CostVector, costOf } from '../core/cost.ts'
-import type { Bounce, Placement } from '../core/gate.ts'
 import type { Observation } from '../core/observation.ts'
-import type { Usage } from '../core/prompt.ts'
+import type { PromptShape } from '../core/prompt.ts'
 import type { Refusal, RefusalReason } from '../core/refusal.ts'
-import type { EstimatedCall } from '../estimate/estimator.ts'
-import type { Description, Headers, UsageTap, Verdict } from '../providers/provider.ts'
+import type { Description, Headers, Provider, Verdict } from '../providers/provider.ts'
+import type { CallContext, CallResource, Waiter } from './call-context.ts'
+import { CallCost, type CostedCall, type Revision } from './call-cost.ts'
 import type { Caller, CallRequest } from './caller.ts'
-import type { CallResource, Dispatcher } from './dispatcher.ts'
 import type { CallFacts, Outcome } from './events.ts'
 import type { Flight, UpstreamFailure, UpstreamHandler } from './upstream.ts'
+import { upstreamRefusal } from './upstream-refusal.ts'
 import { describeWait } from './wait-message.ts'
 
 /** As much of an error's body as is read before deciding what it means. */
@@ -22,15 +23,11 @@ const MOST_ATTEMPTS_OVERLOADED = 6
 const MOST_ATTEMPTS_UNREACHABLE = 4
 const FIRST_BACKOFF_MS = 500
 const LONGEST_BACKOFF_MS = 16_000
-/** An estimate that has grown by less while the call waited is within its error. */
-const DEARER_BY = 1.2
-/** A running stream's reservation follows it in steps of so many tokens. */
-const REVISE_EVERY_TOKENS = 200
 
 /** Where a call stands. `over` is final: whatever comes later is ignored. */
 type Phase = 'waiting' | 'sent' | 'erring' | 'answering' | 'over'
 
-export class GovernedCall implements UpstreamHandler, EstimatedCall {
+export class GovernedCall implements UpstreamHandler, CostedCall, Waiter {
   readonly request: CallRequest
   readonly description: Description
   readonly flow: string
@@ -39,46 +36,57 @@ export class GovernedCall implements UpstreamHandler, EstimatedCall {
   dueAt: EpochMs = 0
   heapIndex = -1
 
-  readonly #dispatcher: Dispatcher
+  readonly #context: CallContext
   readonly #caller: Caller
   readonly #resource: CallResource
   readonly #startedAt: EpochMs
   #resourceName: string
   #phase: Phase = 'waiting'
-  #reserved: CostVector
+  readonly #cost: CallCost
   #attempts = 0
+  /** Attempts that met the provider in trouble, or not at all. A limit that refuses is no trouble. */
+  #troubles = 0
   #sentAt: EpochMs = 0
   #queuedMs = 0
   #waitingSince: EpochMs
   #flight: Flight | null = null
-  #tap: UsageTap | null = null
-  #hasBegun = false
-  #revisedAt = 0
   #status = 0
   #answerHeaders: Headers = {}
   #errorChunks: Buffer[] = []
   #errorSays: Observation = { limits: [], sentAt: 0 }
   #errorBytes = 0
 
-  constructor(dispatcher: Dispatcher, request: CallRequest, caller: Caller) {
+  constructor(context: CallContext, request: CallRequest, caller: Caller) {
     const { provider, operation, headers, body } = request
-    this.#dispatcher = dispatcher
+    this.#context = context
     this.#caller = caller
     this.request = request
     this.description = provider.describe(operation, headers, Buffer.isBuffer(body) ? body : null)
-    this.#resource = dispatcher.resourceOf(provider, headers, this.description.limitGroup)
+    this.#resource = context.resourceOf(provider, headers, this.description.limitGroup)
     this.#resourceName = this.#resource.name
     this.scope = this.#resource.owner
     this.flow = request.flow ?? this.description.session ?? this.#resource.fingerprint
-    this.#startedAt = this.#waitingSince = dispatcher.clock.now()
-    this.#reserved = this.#estimate()
+    this.#startedAt = this.#waitingSince = context.clock.now()
+    this.#cost = new CallCost(this, context.estimator, this.#startedAt)
+  }
+
+  get provider(): Provider {
+    return this.request.provider
+  }
+
+  get limitGroup(): string {
+    return this.description.limitGroup
+  }
+
+  get isMetered(): boolean {
+    return this.request.operation.pool === 'model'
   }
 
   get model(): string | null {
     return this.description.model
   }
 
-  get prompt() {
+  get prompt(): PromptShape {
     return this.description.prompt
   }
 
@@ -87,7 +95,7 @@ export class GovernedCall implements UpstreamHandler, EstimatedCall {
   }
 
   enqueue(): void {
-    this.#dispatcher.follow(this.#enqueue())
+    this.#context.follow(this.#enqueue())
   }
 
   async #enqueue(): Promise<void> {
@@ -98,10 +106,10 @@ export class GovernedCall implements UpstreamHandler, EstimatedCall {
       flow: this.flow,
       lane: request.lane,
       weight: 1,
-      estimate: this.#reserved,
+      estimate: this.#cost.reserved,
       deadlineAt: request.deadlineAt,
       place: Buffer.isBuffer(request.body)
-        ? this.#dispatcher.abandoned.reclaim(this.#identity(request.body), this.#startedAt)
+        ? this.#context.abandoned.reclaim(this.#identity(request.body), this.#startedAt)
         : null,
       parked: false,
     })
@@ -109,7 +117,7 @@ export class GovernedCall implements UpstreamHandler, EstimatedCall {
     else if (this.#phase !== 'waiting') return
     else if (placement.kind === 'refused') this.#refusePlacement(placement)
     else {
-      this.#dispatcher.waits.set(this, this.#waitsUntil)
+      this.#context.waits.set(this, this.#waitsUntil)
       this.#caller.waiting()
     }
   }
@@ -118,20 +126,24 @@ export class GovernedCall implements UpstreamHandler, EstimatedCall {
   granted(): void {
     if (this.#phase !== 'waiting') {
       if (this.#phase === 'over')
-        this.#dispatcher.follow(this.#store.release(this.#resourceName, this.request.id))
+        this.#context.follow(this.#store.release(this.#resourceName, this.request.id))
       return
     }
-    const { clock, waits, estimator, upstream } = this.#dispatcher
+    const { clock, waits, upstream } = this.#context
     const now = clock.now()
-    if (this.#isDearerBy(now)) return
+    if (now > this.#waitingSince && this.#cost.isDearer(now)) {
+      // It goes back to the front of the line, and waits for what it needs by now.
+      this.#bounce({ kind: 'repriced', estimate: this.#cost.reserved })
+      return
+    }
     waits.clear(this)
     this.#queuedMs += now - this.#waitingSince
     this.#phase = 'sent'
     this.#attempts++
     this.#sentAt = now
-    if (this.#isMetered) this.#reserve(estimator.sent(this, now).cost, null)
+    this.#revise(this.#cost.sent(now))
     const { request } = this
-    const base = this.#dispatcher.baseOf(request.provider)
+    const base = this.#context.baseOf(request.provider)
     this.#flight = upstream.send(
       {
         origin: base.origin,
@@ -144,24 +156,10 @@ export class GovernedCall implements UpstreamHandler, EstimatedCall {
     )
   }
 
-  /**
-   * Whether the call would cost more now than it was admitted for: a cached prefix may have expired
-   * while it waited. Then it goes back to the front of the line, and waits for what it needs.
-   */
-  #isDearerBy(now: EpochMs): boolean {
-    if (!this.#isMetered || now === this.#waitingSince) return false
-    const estimate = this.#dispatcher.estimator.estimate(this, now).cost
-    if (estimate.input_tokens <= this.#reserved.input_tokens * DEARER_BY) return false
-    this.#reserved = estimate
-    const bounce = { kind: 'repriced', estimate } as const
-    this.#dispatcher.follow(this.#store.bounce(this.#resourceName, this.request.id, bounce))
-    return true
-  }
-
   /** The caller has gone: leave the line, or end the request, at once. */
   abandon(): void {
     if (this.#phase === 'over') return
-    const { abandoned, clock, events, store } = this.#dispatcher
+    const { abandoned, clock, events, store } = this.#context
     const { request } = this
     if (this.#phase !== 'waiting') {
       this.#flight?.abort()
@@ -170,7 +168,7 @@ export class GovernedCall implements UpstreamHandler, EstimatedCall {
     }
     this.#end()
     events.cancelled(this.#facts())
-    this.#dispatcher.follow(
+    this.#context.follow(
       store.cancel(this.#resourceName, request.id).then((place) => {
         if (place && Buffer.isBuffer(request.body))
           abandoned.keep(this.#identity(request.body), place, clock.now())
@@ -188,14 +186,14 @@ export class GovernedCall implements UpstreamHandler, EstimatedCall {
   /** The deadline has come while the call waits. */
   waitedOut(): void {
     if (this.#phase !== 'waiting') return
-    this.#dispatcher.follow(this.#waitedOut())
+    this.#context.follow(this.#waitedOut())
   }
 
   async #waitedOut(): Promise<void> {
     const position = await this.#store.position(this.#resourceName, this.request.id)
     if (this.#phase !== 'waiting') return
     const place = this.#store.cancel(this.#resourceName, this.request.id)
-    const { abandoned, clock } = this.#dispatcher
+    const { abandoned, clock } = this.#context
     const { body } = this.request
     const now = clock.now()
     const expectedMs = position ? Math.max(0, position.expectedAt - now) : null
@@ -230,22 +228,17 @@ export class GovernedCall implements UpstreamHandler, EstimatedCall {
     }
     this.#observe(observation)
     this.#phase = 'answering'
-    const { clock, store } = this.#dispatcher
-    const { provider } = this.request
+    const { clock, store } = this.#context
     const firstAnswerMs = this.isStream ? clock.now() - this.#sentAt : null
-    this.#dispatcher.follow(store.answered(this.#resourceName, firstAnswerMs))
-    if (this.#isMetered) this.#tap = provider.openUsageTap(headers)
+    this.#context.follow(store.answered(this.#resourceName, firstAnswerMs))
+    this.#cost.open(headers)
     this.#caller.respond(status, headers, this.#queuedMs)
   }
 
   onData(chunk: Buffer): boolean {
     if (this.#phase === 'erring') return this.#readError(chunk)
     if (this.#phase !== 'answering') return true
-    const tap = this.#tap
-    if (tap) {
-      tap.read(chunk)
-      this.#track(tap)
-    }
+    this.#revise(this.#cost.read(chunk, this.#context.clock.now()))
     return this.#caller.write(chunk)
   }
 
@@ -255,8 +248,8 @@ export class GovernedCall implements UpstreamHandler, EstimatedCall {
       return
     }
     if (this.#phase !== 'answering') return
-    this.#tap?.end()
-    const isError = this.#status >= 400 || this.#tap?.hasFailed
+    this.#cost.end()
+    const isError = this.#status >= 400 || this.#cost.hasFailed
     this.#settle(isError ? 'provider_error' : 'answered')
     this.#caller.end()
   }
@@ -265,28 +258,25 @@ export class GovernedCall implements UpstreamHandler, EstimatedCall {
     if (this.#phase === 'over' || this.#phase === 'waiting') return
     if (this.#phase === 'answering') {
       this.#settle('broken')
-      this.#caller.fail(this.#failureRefusal(failure))
+      this.#caller.fail(upstreamRefusal(this.provider.name, failure))
       return
     }
     const canRetry =
-      this.#canSendAgain && failure.kind !== 'timeout' && this.#attempts < MOST_ATTEMPTS_UNREACHABLE
+      this.#canSendAgain &&
+      failure.kind !== 'timeout' &&
+      this.#troubles + 1 < MOST_ATTEMPTS_UNREACHABLE
     if (canRetry) {
       this.#bounceOverloaded(null, 'connection')
       return
     }
     this.#settleUnanswered(failure)
-    const refusal = this.#failureRefusal(failure)
-    this.#dispatcher.events.refused(this.#facts(), refusal)
+    const refusal = upstreamRefusal(this.provider.name, failure)
+    this.#context.events.refused(this.#facts(), refusal)
     this.#caller.refuse(refusal)
   }
 
   get #store() {
-    return this.#dispatcher.store
-  }
-
-  /** Whether the answer reports tokens that limits count. */
-  get #isMetered(): boolean {
-    return this.request.operation.pool === 'model'
+    return this.#context.store
   }
 
   get #canSendAgain(): boolean {
@@ -303,62 +293,30 @@ export class GovernedCall implements UpstreamHandler, EstimatedCall {
     return { flow: this.flow, resource: this.#resource.name, body }
   }
 
-  #estimate(): CostVector {
-    if (!this.#isMetered) return costOf({ requests: 1 })
-    return this.#dispatcher.estimator.estimate(this, this.#startedAt).cost
-  }
-
   #readLimits(headers: Headers): Observation {
     const { provider } = this.request
     const { limits, organization } = provider.observe(headers)
     if (organization !== null)
-      this.#dispatcher.learnOrganization(provider, this.#resource.fingerprint, organization)
+      this.#context.learnOrganization(provider, this.#resource.fingerprint, organization)
     return { limits, sentAt: this.#sentAt }
   }
 
   #observe(observation: Observation): void {
     if (observation.limits.length > 0)
-      this.#dispatcher.follow(this.#store.observe(this.#presentName, observation))
+      this.#context.follow(this.#store.observe(this.#presentName, observation))
   }
 
   /** Its lease stays where it was given, but news and waiting belong where all others look by now. */
   get #presentName(): string {
     const { provider } = this.request
-    return this.#dispatcher.nameOf(provider, this.#resource, this.description.limitGroup)
+    return this.#context.nameOf(provider, this.#resource, this.description.limitGroup)
   }
 
-  /** Lets the reservation follow what a running answer shows. */
-  #track(tap: UsageTap): void {
-    const { usage, producedTokens } = tap
-    if (usage && !this.#hasBegun) {
-      this.#hasBegun = true
-      this.#dispatcher.estimator.began(this, usage, this.#dispatcher.clock.now())
-      this.#revise(usage, producedTokens)
-    } else if (producedTokens - this.#revisedAt >= REVISE_EVERY_TOKENS && usage) {
-      this.#revise(usage, producedTokens)
-    }
-  }
-
-  #revise(usage: Usage, producedTokens: number): void {
-    const { estimator } = this.#dispatcher
-    this.#revisedAt = producedTokens
-    const output = producedTokens + estimator.remaining(this, producedTokens)
-    this.#reserve(this.#countedCost(usage, output), producedTokens)
-  }
-
-  #reserve(cost: CostVector, producedTokens: number | null): void {
-    if (isSameCost(cost, this.#reserved) && producedTokens === null) return
-    this.#reserved = cost
+  #revise(revision: Revision | null): void {
+    if (!revision) return
+    const { cost, producedTokens } = revision
     const { id } = this.request
-    this.#dispatcher.follow(this.#store.revise(this.#resourceName, id, cost, producedTokens))
-  }
-
-  #countedCost(usage: Usage, outputTokens: number): CostVector {
-    const { provider } = this.request
-    return costOf({
-      input_tokens: provider.countedInput(this.description.limitGroup, usage),
-      output_tokens: outputTokens,
-    })
+    this.#context.follow(this.#store.revise(this.#resourceName, id, cost, producedTokens))
   }
 
   #readError(chunk: Buffer): boolean {
@@ -377,7 +335,7 @@ export class GovernedCall implements UpstreamHandler, EstimatedCall {
       return
     }
     this.#observe(this.#errorSays)
-    const canRetry = this.#canSendAgain && this.#attempts < MOST_ATTEMPTS_OVERLOADED
+    const canRetry = this.#canSendAgain && this.#troubles + 1 < MOST_ATTEMPTS_OVERLOADED
     if (verdict.kind === 'overloaded' && canRetry)
       this.#bounceOverloaded(verdict.retryAfterMs, 'overloaded')
     else this.#passError()
@@ -385,10 +343,10 @@ export class GovernedCall implements UpstreamHandler, EstimatedCall {
 
   #bounceRateLimited(verdict: Extract<Verdict, { kind: 'rate_limited' }>): void {
     const { retryAfterMs } = verdict
-    const now = this.#dispatcher.clock.now()
+    const now = this.#context.clock.now()
     if (!this.#canSendAgain || now + (retryAfterMs ?? 0) > this.request.deadlineAt) {
-      // Nothing, or too long, for this caller to wait for: it hears the provider's own words; the others wait.
-      this.#dispatcher.follow(this.#store.pause(this.#presentName, now + (retryAfterMs ?? 0)))
+      // Not for this caller to wait for: it hears the provider's own words. The others wait.
+      this.#context.follow(this.#store.pause(this.#presentName, now + (retryAfterMs ?? 0)))
       this.#passError()
       return
     }
@@ -397,37 +355,38 @@ export class GovernedCall implements UpstreamHandler, EstimatedCall {
   }
 
   #bounceOverloaded(retryAfterMs: number | null, reason: 'overloaded' | 'connection'): void {
+    this.#troubles++
     const backoffMs = Math.max(retryAfterMs ?? 0, this.#backoffMs())
     this.#waitAgain(reason)
     this.#bounce({ kind: 'overloaded', backoffMs })
   }
 
   #bounce(bounce: Bounce): void {
-    this.#dispatcher.follow(this.#store.bounce(this.#resourceName, this.request.id, bounce))
-    if (this.#dispatcher.isDraining) this.turnAway()
+    this.#context.follow(this.#store.bounce(this.#resourceName, this.request.id, bounce))
+    if (this.#context.isDraining) this.turnAway()
     else if (this.#resourceName !== this.#presentName) this.#moveToOthers(bounce)
   }
 
   /** Its credential turned out to be one of several while it was sent: it waits where they wait. */
   #moveToOthers(bounce: Bounce): void {
     if (bounce.kind === 'rate_limited') {
-      const pausedUntil = this.#dispatcher.clock.now() + (bounce.retryAfterMs ?? 0)
+      const pausedUntil = this.#context.clock.now() + (bounce.retryAfterMs ?? 0)
       this.#observe(bounce.observation)
-      this.#dispatcher.follow(this.#store.pause(this.#presentName, pausedUntil))
+      this.#context.follow(this.#store.pause(this.#presentName, pausedUntil))
     }
-    this.#dispatcher.unite(this.#resourceName, this.#presentName)
+    this.#context.unite(this.#resourceName, this.#presentName)
   }
 
   /** Doubles with each attempt; drawn from its upper half, so that callers do not come in step. */
   #backoffMs(): number {
-    const longest = Math.min(FIRST_BACKOFF_MS * 2 ** this.#attempts, LONGEST_BACKOFF_MS)
-    return longest * (0.5 + this.#dispatcher.random() / 2)
+    const longest = Math.min(FIRST_BACKOFF_MS * 2 ** this.#troubles, LONGEST_BACKOFF_MS)
+    return longest * (0.5 + this.#context.random() / 2)
   }
 
   #waitAgain(reason: 'rate_limited' | 'overloaded' | 'connection'): void {
-    const { clock, estimator, events, waits } = this.#dispatcher
+    const { clock, events, waits } = this.#context
     events.bounced(this.#facts(), reason, this.#status || null)
-    if (this.#isMetered) estimator.failed(this)
+    this.#cost.failed()
     this.#phase = 'waiting'
     this.#waitingSince = clock.now()
     this.#status = 0
@@ -454,53 +413,31 @@ export class GovernedCall implements UpstreamHandler, EstimatedCall {
 
   /** Ends the lease with what the call cost, as far as it is known. */
   #settle(outcome: Outcome): void {
-    const { clock, estimator, events } = this.#dispatcher
-    const usage = this.#tap?.usage ?? null
-    const isExact = this.#isExact(outcome)
-    if (this.#isMetered) {
-      if (usage && outcome === 'answered' && isExact) estimator.settled(this, usage, clock.now())
-      else estimator.failed(this)
-    }
-    const actual = this.#actualCost(usage)
+    const { clock, events } = this.#context
+    const { actual, isExact } = this.#cost.settle(outcome, this.#status, clock.now())
     this.#end()
-    this.#dispatcher.follow(
-      this.#store.settle(this.#resourceName, this.request.id, actual, isExact),
-    )
+    this.#context.follow(this.#store.settle(this.#resourceName, this.request.id, actual, isExact))
     events.settled(this.#facts(), outcome, this.#status || null, actual)
-  }
-
-  /** Whether the cost is known, rather than guessed from an answer that was cut or kept silent. */
-  #isExact(outcome: Outcome): boolean {
-    if (!this.#isMetered) return true
-    if (outcome === 'answered') return this.#tap?.isComplete ?? false
-    return outcome === 'provider_error' && this.#status >= 400
-  }
-
-  #actualCost(usage: Usage | null): CostVector {
-    if (!this.#isMetered || this.#status >= 400) return costOf({ requests: 1 })
-    if (!usage) return this.#reserved
-    return this.#countedCost(usage, Math.max(usage.outputTokens, this.#tap?.producedTokens ?? 0))
   }
 
   /** No answer came: what was never sent cost nothing, what was sent may have. */
   #settleUnanswered(failure: UpstreamFailure): void {
-    const { estimator } = this.#dispatcher
     const { id } = this.request
-    if (this.#isMetered) estimator.failed(this)
+    this.#cost.failed()
     this.#end()
-    this.#dispatcher.follow(
+    this.#context.follow(
       failure.kind === 'unreachable'
         ? this.#store.release(this.#resourceName, id)
-        : this.#store.settle(this.#resourceName, id, this.#reserved, false),
+        : this.#store.settle(this.#resourceName, id, this.#cost.reserved, false),
     )
   }
 
   #leaveLine(): void {
-    this.#dispatcher.follow(this.#store.cancel(this.#resourceName, this.request.id))
+    this.#context.follow(this.#store.cancel(this.#resourceName, this.request.id))
   }
 
   #refusePlacement(placement: Extract<Placement, { kind: 'refused' }>): void {
-    const now = this.#dispatcher.clock.now()
+    const now = this.#context.clock.now()
     const message = describeWait(placement.reason, this.#resourceName, placement, now)
     const waitMs = Math.max(0, placement.expectedAt - now)
     this.#refuse(placement.reason, message, Number.isFinite(waitMs) ? waitMs : null)
@@ -510,40 +447,18 @@ export class GovernedCall implements UpstreamHandler, EstimatedCall {
     const refusal: Refusal = { reason, message, retryAfterMs }
     const facts = this.#facts()
     this.#end()
-    this.#dispatcher.events.refused(facts, refusal)
+    this.#context.events.refused(facts, refusal)
     this.#caller.refuse(refusal)
-  }
-
-  #failureRefusal({ kind, detail }: UpstreamFailure): Refusal {
-    const { name } = this.request.provider
-    const retryAfterMs = 1000
-    if (kind === 'unreachable')
-      return {
-        reason: 'upstream_unreachable',
-        message: `Headgate could not reach ${name} (${detail}).`,
-        retryAfterMs,
-      }
-    if (kind === 'timeout')
-      return {
-        reason: 'upstream_timeout',
-        message: `${name} did not answer in time (${detail}).`,
-        retryAfterMs,
-      }
-    return {
-      reason: 'upstream_broken',
-      message: `The answer of ${name} broke off (${detail}).`,
-      retryAfterMs,
-    }
   }
 
   #end(): void {
     this.#phase = 'over'
     this.#flight = null
-    this.#dispatcher.forget(this)
+    this.#context.forget(this)
   }
 
   #facts(): CallFacts {
-    const now = this.#dispatcher.clock.now()
+    const now = this.#context.clock.now()
     return {
       id: this.request.id,
       resource: this.#resourceName,
@@ -556,6 +471,3 @@ export class GovernedCall implements UpstreamHandler, EstimatedCall {
     }
   }
 }
-
-const isSameCost = (a: CostVector, b: CostVector): boolean =>
-  a.input_tokens === b.input_tokens && a.output_tokens === b.output_tokens

@@ -7,10 +7,17 @@ const FINGERPRINT_LENGTH = 12
 /** Credentials come from callers, so what is kept of them is bounded: the oldest are forgotten. */
 const MOST_CREDENTIALS = 10_000
 
+/** The last credential and its name: most processes see few, one after another. */
+let last = { credential: '', fingerprint: '' }
+
 /** A short name for a secret, which can be shown and cannot be turned back. */
 export function fingerprintOf(credential: string | null): string {
   if (credential === null) return 'anonymous'
-  return hash('sha256', credential, 'hex').slice(0, FINGERPRINT_LENGTH)
+  if (credential !== last.credential) {
+    const fingerprint = hash('sha256', credential, 'hex').slice(0, FINGERPRINT_LENGTH)
+    last = { credential, fingerprint }
+  }
+  return last.fingerprint
 }
 
 /** Credentials of one organization share its limits: all go by the fingerprint first seen. */

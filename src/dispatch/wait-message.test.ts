@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { Prediction } from '../core/gate.ts'
+import type { Prediction } from '../core/admission.ts'
 import { describeBinding, describeWait } from './wait-message.ts'
 
 const limit = {

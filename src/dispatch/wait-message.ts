@@ -1,6 +1,7 @@
 // A wait in words. Owns: the sentence that says which limit binds, whose, and when it frees.
+
+import type { Binding, Prediction } from '../core/admission.ts'
 import type { EpochMs } from '../core/clock.ts'
-import type { Binding, Prediction } from '../core/gate.ts'
 
 const OPENINGS = {
   queue_full: 'The line is full',

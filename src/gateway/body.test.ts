@@ -2,7 +2,8 @@ import { IncomingMessage } from 'node:http'
 import { Socket } from 'node:net'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { BodyBudget, readBody } from './body.ts'
+import { VirtualClock } from '../core/clock.ts'
+import { BodyBudget, dropBody, readBody } from './body.ts'
 
 function arriving(headers: IncomingMessage['headers'] = {}): IncomingMessage {
   const request = new IncomingMessage(new Socket())
@@ -51,6 +52,25 @@ describe('readBody', () => {
     second.push(Buffer.alloc(8))
     expect(await over).toEqual({ kind: 'memory_full' })
     expect(budget.used).toBe(0)
+  })
+})
+
+describe('dropBody', () => {
+  it('takes in the rest of a body', async () => {
+    const request = arriving()
+    const dropped = dropBody(request, new VirtualClock())
+    request.push(Buffer.alloc(100_000))
+    request.push(null)
+    await dropped
+    expect(request.readableEnded).toBe(true)
+  })
+
+  it('does not wait for ever', async () => {
+    const clock = new VirtualClock()
+    const dropped = dropBody(arriving(), clock)
+    clock.advanceTo(5000)
+    await dropped
+    expect(clock.nextAt()).toBe(Number.POSITIVE_INFINITY)
   })
 })
 

@@ -1,6 +1,7 @@
-// Request bodies in memory. Owns: reading one whole, within the provider's maximum and the process's
-// total. Must not know: what a body says.
+// Request bodies. Owns: reading one whole, within the provider's maximum and the process's total;
+// dropping one that nobody wants. Must not know: what a body says.
 import type { IncomingMessage } from 'node:http'
+import type { Clock } from '../core/clock.ts'
 
 /** Bytes of bodies that all callers together may have in memory. */
 export class BodyBudget {
@@ -63,5 +64,23 @@ export function readBody(
     }
     const onClose = (): void => finish({ kind: 'caller_gone' })
     request.on('data', onData).on('end', onEnd).on('close', onClose)
+  })
+}
+
+/** Enough for what is under way; whoever goes on sending has no wish to hear. */
+const DROP_FOR_MS = 5000
+
+/**
+ * Takes in what still comes of a body, and drops it. Resolves when no more comes, or enough did.
+ * A connection that is closed on bytes under way is reset, and an answer on its way may be lost.
+ */
+export function dropBody(request: IncomingMessage, clock: Clock): Promise<void> {
+  return new Promise((resolve) => {
+    const finish = (): void => {
+      timer.cancel()
+      resolve()
+    }
+    const timer = clock.schedule(clock.now() + DROP_FOR_MS, finish)
+    request.once('end', finish).once('close', finish).resume()
   })
 }

@@ -9,10 +9,10 @@ import type { RefusalReason } from '../core/refusal.ts'
 import type { Dispatcher } from '../dispatch/dispatcher.ts'
 import type { Provider } from '../providers/provider.ts'
 import { PROVIDERS, type Route, routeProvider } from '../providers/providers.ts'
-import { BodyBudget, readBody } from './body.ts'
+import { BodyBudget, dropBody, readBody } from './body.ts'
 import { type CallerWishes, readWishes } from './caller-wishes.ts'
 import { forwardedHeaders } from './headers.ts'
-import { HttpCaller, sendRefusal } from './http-caller.ts'
+import { HttpCaller, sendRefusal, writeRefusal } from './http-caller.ts'
 import { patienceOf } from './patience.ts'
 
 export interface GatewayOptions {
@@ -96,7 +96,7 @@ export class Gateway {
       response.writeHead(426, { connection: 'close' }).end()
     } else if (!route) {
       const message = `Headgate knows no provider for ${request.method} ${url.slice(0, 200)}. Anthropic's paths, such as /v1/messages, are served; /anthropic/… forces that provider.`
-      refuse(request, response, anyProvider(), id, 'unknown_path', message)
+      this.#refuse(request, response, anyProvider(), id, 'unknown_path', message)
     } else {
       this.#admit(request, response, route, id).catch((error: unknown) => {
         this.#options.failed(error)
@@ -116,12 +116,12 @@ export class Gateway {
     if (ownKey !== null && request.headers.origin !== undefined) {
       const message =
         'Headgate holds the key, so it does not answer web pages: any page could spend with it.'
-      refuse(request, response, provider, id, 'forbidden', message)
+      this.#refuse(request, response, provider, id, 'forbidden', message)
       return
     }
     const wishes = readWishes(request.headers)
     if (wishes.kind === 'bad') {
-      refuse(request, response, provider, id, 'bad_request', wishes.message)
+      this.#refuse(request, response, provider, id, 'bad_request', wishes.message)
       return
     }
     if (route.operation.body === 'read') {
@@ -129,7 +129,7 @@ export class Gateway {
       if (read.kind === 'caller_gone') return
       if (read.kind !== 'whole') {
         const message = this.#bodyMessage(read.kind, route.operation.maxBodyBytes)
-        refuse(request, response, provider, id, read.kind, message)
+        this.#refuse(request, response, provider, id, read.kind, message)
         return
       }
       this.#start(request, response, route, id, wishes, ownKey, read.body)
@@ -184,6 +184,25 @@ export class Gateway {
     caller.attach(call)
   }
 
+  /** Refuses before the body is read: the connection cannot be used again after that. */
+  #refuse(
+    request: IncomingMessage,
+    response: ServerResponse,
+    provider: Provider,
+    id: string,
+    reason: RefusalReason,
+    message: string,
+  ): void {
+    const refusal = { reason, message, retryAfterMs: 1000 }
+    if (request.complete) {
+      sendRefusal(response, provider, refusal, id)
+      return
+    }
+    response.setHeader('connection', 'close')
+    writeRefusal(response, provider, refusal, id)
+    void dropBody(request, this.#options.clock).then(() => response.end())
+  }
+
   #bodyMessage(kind: 'body_too_large' | 'memory_full', maxBytes: number): string {
     if (kind === 'body_too_large')
       return `The request's body is larger than the ${maxBytes} bytes that the provider accepts.`
@@ -196,17 +215,4 @@ function anyProvider(): Provider {
   const [first] = PROVIDERS
   if (!first) throw new Error('there is no provider')
   return first
-}
-
-/** Refuses before the body is read: the connection cannot be used again after that. */
-function refuse(
-  request: IncomingMessage,
-  response: ServerResponse,
-  provider: Provider,
-  id: string,
-  reason: RefusalReason,
-  message: string,
-): void {
-  if (!request.complete) response.setHeader('connection', 'close')
-  sendRefusal(response, provider, { reason, message, retryAfterMs: 1000 }, id)
 }

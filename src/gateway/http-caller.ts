@@ -169,11 +169,22 @@ export function sendRefusal(
   refusal: Refusal,
   requestId: string,
 ): void {
+  writeRefusal(response, provider, refusal, requestId)
+  response.end()
+}
+
+/** The whole of a refusal, after which the response still has to be ended. */
+export function writeRefusal(
+  response: ServerResponse,
+  provider: Provider,
+  refusal: Refusal,
+  requestId: string,
+): void {
   const { status, headers, body } = provider.renderRefusal(refusal, requestId)
   response.writeHead(status, {
     ...headers,
     'content-length': Buffer.byteLength(body),
     'x-headgate-request-id': requestId,
   })
-  response.end(body)
+  response.write(body)
 }

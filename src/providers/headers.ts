@@ -10,6 +10,21 @@ export function headerText(headers: Headers, name: string): string | null {
 
 /** Milliseconds since the epoch by the provider's own clock, or null. */
 export function dateOf(headers: Headers): number | null {
-  const sentAt = Date.parse(headerText(headers, 'date') ?? '')
-  return Number.isNaN(sentAt) ? null : sentAt
+  return instantOf(headerText(headers, 'date'))
+}
+
+/** Instants are in whole seconds, so a busy second's answers name the same few again and again. */
+const MOST_REMEMBERED = 64
+const remembered = new Map<string, number>()
+
+/** Reads an instant in any format that HTTP or RFC 3339 knows; null where it is none. */
+export function instantOf(text: string | null): number | null {
+  if (text === null) return null
+  let at = remembered.get(text)
+  if (at === undefined) {
+    at = Date.parse(text)
+    if (remembered.size >= MOST_REMEMBERED) remembered.clear()
+    remembered.set(text, at)
+  }
+  return Number.isNaN(at) ? null : at
 }

@@ -1,7 +1,7 @@
 // What a caller of any store can count on, one plain case each.
 import { describe, expect, it } from 'vitest'
+import type { Bounce } from '../../src/core/admission.ts'
 import { costOf, NOTHING } from '../../src/core/cost.ts'
-import type { Bounce } from '../../src/core/gate.ts'
 import type { Limit } from '../../src/core/limit.ts'
 import type { ObservedLimit } from '../../src/core/observation.ts'
 import { Line, RESOURCE, START_AT, type StoreUnderTest, type settingsOf } from './line.ts'

@@ -1,9 +1,9 @@
 // Random histories of one resource. Owns: the steps, how they are drawn, how they are followed.
 // Must not know: what must hold of them.
 import fc from 'fast-check'
+import type { Bounce, GateSettings } from '../../src/core/admission.ts'
 import type { EpochMs } from '../../src/core/clock.ts'
 import { type CostVector, costOf } from '../../src/core/cost.ts'
-import type { Bounce, GateSettings } from '../../src/core/gate.ts'
 import { LANES, type Lane } from '../../src/core/lane.ts'
 import type { Limit } from '../../src/core/limit.ts'
 import { Line, RESOURCE, type StoreUnderTest } from './line.ts'
@@ -167,7 +167,7 @@ export const anyHistory: fc.Arbitrary<History> = historyOf(
 )
 
 /** A part of an estimate, in whole tokens. */
-export function partOf(estimate: CostVector, part: number): CostVector {
+function partOf(estimate: CostVector, part: number): CostVector {
   return costOf({
     requests: estimate.requests,
     input_tokens: Math.floor(estimate.input_tokens * part),

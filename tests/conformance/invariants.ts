@@ -288,15 +288,15 @@ function driftOf(
   flows: Record<string, { readonly sizes: readonly number[]; readonly weight: number }>,
 ): number {
   const served: Record<string, number> = { a: 0, b: 0 }
-  const left: Record<string, number> = { a: flows['a']?.sizes.length ?? 0 }
-  left['b'] = flows['b']?.sizes.length ?? 0
+  const left: Record<string, number> = { a: flows.a?.sizes.length ?? 0 }
+  left.b = flows.b?.sizes.length ?? 0
   let worst = 0
   for (const id of ids) {
     const flow = id.charAt(0)
     const { sizes, weight } = flows[flow] ?? { sizes: [], weight: 1 }
     served[flow] = (served[flow] ?? 0) + (sizes[Number(id.slice(1))] ?? 0) / weight
     left[flow] = (left[flow] ?? 0) - 1
-    worst = Math.max(worst, Math.abs((served['a'] ?? 0) - (served['b'] ?? 0)))
+    worst = Math.max(worst, Math.abs((served.a ?? 0) - (served.b ?? 0)))
     if (left[flow] === 0) break
   }
   return worst

@@ -1,9 +1,9 @@
 // One resource of a store, driven step by step. Owns: knowing who waits, who holds, what was taken
 // and when, from the store's answers and pushes alone. Must not know: any store.
 import { expect } from 'vitest'
+import type { Bounce, GateSettings, Placement } from '../../src/core/admission.ts'
 import type { EpochMs } from '../../src/core/clock.ts'
 import { type CostVector, costOf, NOTHING } from '../../src/core/cost.ts'
-import type { Bounce, GateSettings, Placement } from '../../src/core/gate.ts'
 import { DEFAULT_LANE, type Lane } from '../../src/core/lane.ts'
 import type { ResourceSnapshot, SettingsOf, Store } from '../../src/core/store.ts'
 import type { Place } from '../../src/core/ticket.ts'

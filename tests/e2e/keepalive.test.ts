@@ -1,5 +1,6 @@
 // Clients that would give up on silence are shown life, each in the way that it understands. The
 // clock runs five hundred times as fast: a minute is 120 ms.
+import type { ServerResponse } from 'node:http'
 import { APIError, RateLimitError } from '@anthropic-ai/sdk'
 import { describe, expect, it } from 'vitest'
 import { ask, failureOf, openHarness, until } from '../harness.ts'
@@ -22,7 +23,7 @@ const FIRST = 'first'
 
 /** The first request keeps the only slot until `release`; the next are answered by `answer`. */
 async function openBusy(
-  answer: (response: Parameters<Parameters<typeof stubUpstream>[0]>[0], received: Received) => void,
+  answer: (response: ServerResponse, received: Received) => void,
   maxWaitMs = 3_600_000,
 ) {
   let release = (): void => {}
@@ -52,7 +53,7 @@ async function openBusy(
 
 const streamed = { 'content-type': 'text/event-stream; charset=utf-8' }
 
-const answerStream = (response: { writeHead: Function; end: Function }): void => {
+const answerStream = (response: ServerResponse): void => {
   response.writeHead(200, streamed)
   response.end(STREAM)
 }
@@ -71,8 +72,7 @@ describe('a stream that waits', () => {
       await using busy = await openBusy(answerStream)
       const caller = await rawCaller(busy.gate.url)
       caller.write(postOf('/v1/messages', { ...ask('x'), stream: true }, headers))
-      await caller.saw(PING + '\r\n')
-      await caller.saw(PING.repeat(1))
+      await caller.saw(`${PING}\r\n`)
       const committedAfterMs = busy.gate.clock.now()
       expect(caller.text.includes('HTTP/1.1 102 Processing')).toBe(heeds102)
       expect(caller.text.match(/HTTP\/1\.1 200 OK/g)).toHaveLength(1)

@@ -117,16 +117,13 @@ describe('a caller that leaves after its request was sent', () => {
   })
 
   it('in the middle of an upload ends it upstream', async () => {
-    let bytes = 0
     await using stub = await stubUpstream(() => {})
     await using gate = await openHarness({ upstream: stub.url })
     const caller = await rawCaller(gate.url)
     caller.write(postOf('/v1/files', 'x'.repeat(1000), { 'content-length': '5000000' }))
-    await until(() => stub.open.size === 1)
-    for (const socket of stub.open) bytes += socket.bytesRead
+    await until(() => [...stub.open].some(({ bytesRead }) => bytesRead > 1000))
     caller.hangUp()
     await until(() => stub.open.size === 0)
-    expect(bytes).toBeGreaterThan(0)
     expect(stub.received).toEqual([])
     await gate.idle()
     expect(gate.of('failed')).toEqual([])

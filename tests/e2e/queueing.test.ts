@@ -10,8 +10,8 @@ const words = (count: number): string => 'word '.repeat(count)
 describe('eleven agents on one small quota', () => {
   it('all get every answer, and none sees a refusal', async () => {
     await using gate = await openHarness({
-      speed: 40,
-      emulator: { limits: { requests: 40, inputTokens: 30_000, outputTokens: 20_000 } },
+      speed: 60,
+      emulator: { limits: { requests: 30, inputTokens: 12_000, outputTokens: 20_000 } },
     })
     const turns = 5
     const agent = async (name: string): Promise<void> => {
@@ -31,7 +31,7 @@ describe('eleven agents on one small quota', () => {
     expect(totals.admitted).toBe(11 * turns)
     expect(gate.of('refused')).toEqual([])
     expect(gate.of('settled').every(({ outcome }) => outcome === 'answered')).toBe(true)
-    // Too much for the first minute: somebody waited, and the provider hardly had to say so.
+    // Four minutes' worth at once: most waited, and the provider hardly had to say so.
     expect(Math.max(...gate.of('settled').map(({ facts }) => facts.queuedMs))).toBeGreaterThan(
       10_000,
     )
@@ -130,6 +130,7 @@ describe('two keys of one organization', () => {
     await using gate = await openHarness({
       speed: 30,
       emulator: { organizations, limits: { ...limits, inputTokens: 20_000 } },
+      queue: { maxWaitMs: 3_600_000 },
     })
     await gate.client({ apiKey: 'sk-one' }).messages.create(ask('Hello.', { output: 5 }))
     const request = ask(words(2000), { output: 20 })
@@ -144,6 +145,8 @@ describe('two keys of one organization', () => {
     expect(apart.length).toBeLessThan(12)
     expect(apart.every(({ facts }) => facts.attempts === 1)).toBe(true)
     const { totals } = gate.emulator.report()
-    expect(totals.requests - totals.admitted).toBeLessThanOrEqual(6)
+    expect(totals.requests - totals.admitted).toBeLessThan(12)
   })
+
+  it.todo('do not take each other for somebody else who uses the same quota')
 })

@@ -103,12 +103,25 @@ describe('a body over the provider’s maximum', () => {
   })
 
   it('ends its connection, which cannot be read any further', async () => {
-    await using gate = await openHarness()
+    // A caller that never sends what it has declared is not waited for.
+    await using gate = await openHarness({ speed: 50 })
     const caller = await rawCaller(gate.url)
     const head = postOf('/v1/messages', '', { 'content-length': String(64 * MIB) })
     caller.write(head)
     await caller.saw('request_too_large')
     expect(caller.text.toLowerCase()).toContain('connection: close')
+    await caller.closed()
+  })
+
+  it('is heard by a caller that sends it all before it listens', async () => {
+    await using gate = await openHarness()
+    const caller = await rawCaller(gate.url)
+    caller.socket.pause()
+    const body = 'x'.repeat(40 * MIB)
+    caller.write(postOf('/v1/messages', body))
+    await until(() => caller.socket.writableLength === 0)
+    caller.socket.resume()
+    await caller.saw('request_too_large')
     await caller.closed()
   })
 

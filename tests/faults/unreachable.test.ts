@@ -130,7 +130,7 @@ describe('a provider that hangs up before it answers', () => {
     await using gate = await openHarness({
       speed,
       emulator: {
-        faults: { connectionResetRate: 0.2 },
+        faults: { connectionResetRate: 0.1 },
         limits: { requests: 1000, inputTokens: 1_000_000, outputTokens: 1_000_000 },
       },
     })

@@ -1,7 +1,8 @@
 // The log as a story for a person who watches: who waited how long, what was refused, what was
 // learnt. Owns: the sentences. Must not know: how things come about.
+
+import type { Binding } from '../../core/admission.ts'
 import type { Clock } from '../../core/clock.ts'
-import type { Binding } from '../../core/gate.ts'
 import type { Settings } from '../../policy/settings.ts'
 import type { Log, LogEvent } from '../../telemetry/log.ts'
 import { errorLine, levelOf, lineOf } from '../../telemetry/log-event.ts'

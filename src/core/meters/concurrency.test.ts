@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { createMeter } from './meter.ts'
+import { createMeter } from './create-meter.ts'
 
 describe('ConcurrencyMeter', () => {
   it('has room again only when a lease ends', () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import type { GateSettings } from '../../core/admission.ts'
 import { VirtualClock } from '../../core/clock.ts'
 import { costOf } from '../../core/cost.ts'
-import type { GateSettings } from '../../core/gate.ts'
 import type { Limit } from '../../core/limit.ts'
 import type { TicketRequest } from '../../core/ticket.ts'
 import { MemoryStore } from './memory-store.ts'
@@ -174,7 +174,8 @@ describe('MemoryStore', () => {
     for (let count = 0; count < 5; count++) await store.answered('r', null)
     expect(store.size).toBe(1)
     clock.advanceTo(START_AT + 3_700_000)
-    await store.answered('r', null)
-    expect(store.size).toBe(0)
+    for (let count = 0; count < 3; count++)
+      await store.observe('other', { limits: [], sentAt: START_AT })
+    expect((await store.snapshot()).map(({ name }) => name)).toEqual(['other'])
   })
 })

@@ -1,20 +1,25 @@
 // The store of one process. Owns: its gates by name, one timer each, and letting idle ones go.
 // Must not know: who asks for turns, or what for.
+
+import type { Bounce, Placement, Prediction } from '../../core/admission.ts'
 import type { Clock, EpochMs, Timer } from '../../core/clock.ts'
 import type { CostVector } from '../../core/cost.ts'
-import { type Bounce, Gate, type Placement, type Prediction } from '../../core/gate.ts'
+import { Gate } from '../../core/gate.ts'
 import type { Observation } from '../../core/observation.ts'
 import type { Grant, ResourceSnapshot, SettingsOf, Store } from '../../core/store.ts'
 import type { Place, TicketRequest } from '../../core/ticket.ts'
 
 /** How many other resources each operation looks at, to forget those that are idle. */
 const SWEPT_PER_OPERATION = 2
+/** A resource in steady use is not made anew at each turn. */
+const KEPT_IDLE_MS = 5000
 
 class Resource {
   readonly name: string
   readonly gate: Gate
   timer: Timer | null = null
   timerAt: EpochMs = Number.POSITIVE_INFINITY
+  usedAt: EpochMs = Number.NEGATIVE_INFINITY
 
   constructor(name: string, gate: Gate) {
     this.name = name
@@ -46,9 +51,10 @@ export class MemoryStore implements Store {
   }
 
   async enqueue(request: TicketRequest): Promise<Placement> {
-    const resource = this.#open(request.resource)
-    const placement = resource.gate.enqueue(request, this.#clock.now())
-    this.#after(resource, placement.kind === 'admitted' ? request.id : null)
+    const now = this.#clock.now()
+    const resource = this.#open(request.resource, now)
+    const placement = resource.gate.enqueue(request, now)
+    this.#after(resource, placement.kind === 'admitted' ? request.id : null, now)
     return placement
   }
 
@@ -86,24 +92,27 @@ export class MemoryStore implements Store {
   }
 
   async observe(name: string, observation: Observation): Promise<void> {
-    const resource = this.#open(name)
-    resource.gate.observe(observation, this.#clock.now())
-    this.#after(resource, null)
+    const now = this.#clock.now()
+    const resource = this.#open(name, now)
+    resource.gate.observe(observation, now)
+    this.#after(resource, null, now)
   }
 
   async pause(name: string, until: EpochMs): Promise<void> {
-    const resource = this.#open(name)
-    resource.gate.pause(until, this.#clock.now())
-    this.#after(resource, null)
+    const now = this.#clock.now()
+    const resource = this.#open(name, now)
+    resource.gate.pause(until, now)
+    this.#after(resource, null, now)
   }
 
   async merge(from: string, into: string): Promise<void> {
     const source = this.#resources.get(from)
     if (!source || from === into) return
-    const target = this.#open(into)
-    target.gate.adopt(source.gate.takeWaiting(), this.#clock.now())
-    this.#after(target, null)
-    this.#after(source, null)
+    const now = this.#clock.now()
+    const target = this.#open(into, now)
+    target.gate.adopt(source.gate.takeWaiting(), now)
+    this.#after(target, null, now)
+    this.#after(source, null, now)
   }
 
   async position(name: string, id: string): Promise<Prediction | null> {
@@ -120,10 +129,10 @@ export class MemoryStore implements Store {
     this.#resources.clear()
   }
 
-  #open(name: string): Resource {
+  #open(name: string, now: EpochMs): Resource {
     const known = this.#resources.get(name)
     if (known) return known
-    const resource = new Resource(name, new Gate(this.#settingsOf(name), this.#clock.now()))
+    const resource = new Resource(name, new Gate(this.#settingsOf(name), now))
     this.#resources.set(name, resource)
     return resource
   }
@@ -131,17 +140,19 @@ export class MemoryStore implements Store {
   #with<T>(name: string, otherwise: T, operate: (gate: Gate, now: EpochMs) => T): T {
     const resource = this.#resources.get(name)
     if (!resource) return otherwise
-    const result = operate(resource.gate, this.#clock.now())
-    this.#after(resource, null)
+    const now = this.#clock.now()
+    const result = operate(resource.gate, now)
+    this.#after(resource, null, now)
     return result
   }
 
   /** Tells those who were admitted, save one who is told by the answer, and sets the timer. */
-  #after(resource: Resource, toldOtherwise: string | null): void {
+  #after(resource: Resource, toldOtherwise: string | null, now: EpochMs): void {
+    resource.usedAt = now
     for (const { id } of resource.gate.takeGrants())
       if (id !== toldOtherwise) this.#tellGrant({ resource: resource.name, id })
     this.#arm(resource)
-    this.#forgetIdle()
+    this.#forgetIdle(now)
   }
 
   #arm(resource: Resource): void {
@@ -154,20 +165,21 @@ export class MemoryStore implements Store {
         ? null
         : this.#clock.schedule(nextAt, () => {
             resource.timerAt = Number.POSITIVE_INFINITY
-            resource.gate.pump(this.#clock.now())
-            this.#after(resource, null)
+            const now = this.#clock.now()
+            resource.gate.pump(now)
+            this.#after(resource, null, now)
           })
   }
 
-  #forgetIdle(): void {
+  #forgetIdle(now: EpochMs): void {
     for (let count = 0; count < SWEPT_PER_OPERATION; count++) {
       const next = this.#sweep.next()
       if (next.done) {
         this.#sweep = this.#resources.values()
         return
       }
-      const { name, gate } = next.value
-      if (gate.isIdle(this.#clock.now())) this.#resources.delete(name)
+      const { name, gate, usedAt } = next.value
+      if (usedAt + KEPT_IDLE_MS <= now && gate.isIdle(now)) this.#resources.delete(name)
     }
   }
 }

@@ -1,0 +1,147 @@
+// What one call costs: expected before it is sent, followed while its answer comes, known at its end.
+// Owns: the call's dealings with the estimator and the usage tap. Must not know: the line, the store.
+import type { EpochMs } from '../core/clock.ts'
+import { type CostVector, costOf } from '../core/cost.ts'
+import type { Usage } from '../core/prompt.ts'
+import type { EstimatedCall, Estimator } from '../estimate/estimator.ts'
+import type { Headers, Provider, UsageTap } from '../providers/provider.ts'
+import type { Outcome } from './events.ts'
+
+/** An estimate that has grown by less while the call waited is within its error. */
+const DEARER_BY = 1.2
+/** A running stream's reservation follows it in steps of so many tokens. */
+const REVISE_EVERY_TOKENS = 200
+
+export interface CostedCall extends EstimatedCall {
+  readonly provider: Provider
+  readonly limitGroup: string
+  /** Whether the answer reports tokens that limits count. */
+  readonly isMetered: boolean
+}
+
+/** A reservation that has changed, and the output tokens of it that have come. */
+export interface Revision {
+  readonly cost: CostVector
+  readonly producedTokens: number | null
+}
+
+export interface Settlement {
+  readonly actual: CostVector
+  /** Whether it is known, rather than guessed from an answer that was cut or kept silent. */
+  readonly isExact: boolean
+}
+
+export class CallCost {
+  readonly #call: CostedCall
+  readonly #estimator: Estimator
+  #reserved: CostVector
+  #tap: UsageTap | null = null
+  #hasBegun = false
+  #revisedAtTokens = 0
+
+  constructor(call: CostedCall, estimator: Estimator, now: EpochMs) {
+    this.#call = call
+    this.#estimator = estimator
+    this.#reserved = call.isMetered ? estimator.estimate(call, now).cost : costOf({ requests: 1 })
+  }
+
+  /** What the call's ticket or lease stands for at present. */
+  get reserved(): CostVector {
+    return this.#reserved
+  }
+
+  get hasFailed(): boolean {
+    return this.#tap?.hasFailed ?? false
+  }
+
+  /**
+   * Looks again after a wait, in which a cached prefix may have expired. Returns whether the call
+   * would now cost more than is reserved; then the new cost is to be reserved first.
+   */
+  isDearer(now: EpochMs): boolean {
+    if (!this.#call.isMetered) return false
+    const { cost } = this.#estimator.estimate(this.#call, now)
+    if (cost.input_tokens <= this.#reserved.input_tokens * DEARER_BY) return false
+    this.#reserved = cost
+    return true
+  }
+
+  /** The call leaves. Returns what to reserve from now on, or null where that is unchanged. */
+  sent(now: EpochMs): Revision | null {
+    if (!this.#call.isMetered) return null
+    const { cost } = this.#estimator.sent(this.#call, now)
+    if (isSame(cost, this.#reserved)) return null
+    this.#reserved = cost
+    return { cost, producedTokens: null }
+  }
+
+  /** The answer begins. */
+  open(headers: Headers): void {
+    if (this.#call.isMetered) this.#tap = this.#call.provider.openUsageTap(headers)
+  }
+
+  /** The next bytes of the answer. Returns a revision when they change what is expected. */
+  read(chunk: Buffer, now: EpochMs): Revision | null {
+    const tap = this.#tap
+    if (!tap) return null
+    tap.read(chunk)
+    const { usage, producedTokens } = tap
+    if (!usage) return null
+    if (!this.#hasBegun) {
+      this.#hasBegun = true
+      this.#estimator.began(this.#call, usage, now)
+    } else if (producedTokens - this.#revisedAtTokens < REVISE_EVERY_TOKENS) {
+      return null
+    }
+    this.#revisedAtTokens = producedTokens
+    const output = producedTokens + this.#estimator.remaining(this.#call, producedTokens)
+    this.#reserved = this.#counted(usage, output)
+    return { cost: this.#reserved, producedTokens }
+  }
+
+  end(): void {
+    this.#tap?.end()
+  }
+
+  /** The call ends without an answer, or will be sent again. */
+  failed(): void {
+    this.#tap = null
+    this.#hasBegun = false
+    if (this.#call.isMetered) this.#estimator.failed(this.#call)
+  }
+
+  /** What the call has cost, as far as it is known; the estimator learns what is certain. */
+  settle(outcome: Outcome, status: number, now: EpochMs): Settlement {
+    const usage = this.#tap?.usage ?? null
+    const isExact = this.#isExact(outcome, status)
+    if (this.#call.isMetered) {
+      if (usage && outcome === 'answered' && isExact)
+        this.#estimator.settled(this.#call, usage, now)
+      else this.#estimator.failed(this.#call)
+    }
+    return { actual: this.#actual(usage, status), isExact }
+  }
+
+  #isExact(outcome: Outcome, status: number): boolean {
+    if (!this.#call.isMetered) return true
+    if (outcome === 'answered') return this.#tap?.isComplete ?? false
+    return outcome === 'provider_error' && status >= 400
+  }
+
+  #actual(usage: Usage | null, status: number): CostVector {
+    if (!this.#call.isMetered || status >= 400) return costOf({ requests: 1 })
+    if (!usage) return this.#reserved
+    return this.#counted(usage, Math.max(usage.outputTokens, this.#tap?.producedTokens ?? 0))
+  }
+
+  #counted(usage: Usage, outputTokens: number): CostVector {
+    const { provider, limitGroup } = this.#call
+    return costOf({
+      input_tokens: provider.countedInput(limitGroup, usage),
+      output_tokens: outputTokens,
+    })
+  }
+}
+
+const isSame = (a: CostVector, b: CostVector): boolean =>
+  a.input_tokens === b.input_tokens && a.output_tokens === b.output_tokens
