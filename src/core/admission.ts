@@ -44,14 +44,16 @@ export type Placement =
   | ({ readonly kind: 'waiting' } & Prediction)
   | Refused
 
+/** The provider's no for a limit's sake. */
+export interface LimitRefusal {
+  readonly retryAfterMs: number | null
+  /** What the refusal itself says of the limits. */
+  readonly observation: Observation
+}
+
 /** The provider's no to a lease, which goes back to the front of its flow. */
 export type Bounce =
-  | {
-      readonly kind: 'rate_limited'
-      readonly retryAfterMs: number | null
-      /** What the refusal itself says of the limits. */
-      readonly observation: Observation
-    }
+  | ({ readonly kind: 'rate_limited' } & LimitRefusal)
   | { readonly kind: 'overloaded'; readonly backoffMs: number }
   /** Not the provider's but the sender's: it would cost more by now than it was admitted for. */
   | { readonly kind: 'repriced'; readonly estimate: CostVector }

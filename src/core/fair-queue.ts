@@ -29,6 +29,17 @@ export class FairQueue {
     return this.#waiting
   }
 
+  /** When the next ticket rises a lane, unless its lane is served before; Infinity if none does. */
+  get nextRiseAt(): EpochMs {
+    let riseAt = Number.POSITIVE_INFINITY
+    for (const lane of this.#lanes.slice(1)) {
+      const oldest = lane.byAge.peek()
+      if (oldest && this.#wasPassedOver(oldest))
+        riseAt = Math.min(riseAt, oldest.laneSince + this.#agingMs)
+    }
+    return riseAt
+  }
+
   /** Flows that are remembered, for bounds and tests. */
   get flows(): number {
     return this.#lanes.reduce((sum, lane) => sum + lane.flows.size, 0)
@@ -58,6 +69,16 @@ export class FairQueue {
     if (flow.first === null) this.#rest(flow)
     else if (wasFirst) retag(flow)
     return { enqueuedAt, lane, laneSince, startTag }
+  }
+
+  /** Moves a waiting ticket to the end of its flow in the next higher lane. False in the highest. */
+  raise(ticket: Ticket, now: EpochMs): boolean {
+    if (ticket.laneIndex === 0) return false
+    this.remove(ticket)
+    ticket.laneIndex--
+    ticket.laneSince = now
+    this.append(ticket)
+    return true
   }
 
   /** The ticket whose turn it is, or null. */

@@ -9,6 +9,7 @@ import type {
   Bounce,
   GateSettings,
   GateSnapshot,
+  LimitRefusal,
   Placement,
   Prediction,
   Refused,
@@ -55,6 +56,8 @@ export class Gate {
   #held = 0
   #pausedUntil: EpochMs = Number.NEGATIVE_INFINITY
   #refusedInARow = 0
+  /** When the provider's limits were heard of for the first time. */
+  #knownSince: EpochMs = NEVER
   #refusedAt: EpochMs = Number.NEGATIVE_INFINITY
   #nextAt: EpochMs = NEVER
   #boundBy: Binding | null = null
@@ -83,6 +86,11 @@ export class Gate {
     return this.#nextAt
   }
 
+  /** When to call `pump` again if nothing happens: `nextAt`, or when a ticket rises a lane. */
+  get wakeAt(): EpochMs {
+    return Math.min(this.#nextAt, this.#queue.nextRiseAt)
+  }
+
   get inFlight(): number {
     return this.#held
   }
@@ -105,7 +113,8 @@ export class Gate {
     const ticket = new Ticket(request, this.#limits.shareOf(request.estimate), now)
     ticket.order = this.#arrivals++
     const passes = !request.parked && this.#passesAtOnce(ticket, now)
-    const refusal = passes ? null : this.#refusalOf(ticket, now)
+    // Whoever had a place before is taken back: the wait that a newcomer faces is not its own.
+    const refusal = passes || request.place ? null : this.#refusalOf(ticket, now)
     if (!refusal) this.#take(ticket, request)
     if (passes) this.#admit(ticket, now)
     this.pump(now)
@@ -122,6 +131,14 @@ export class Gate {
     const place = this.#leaveLine(ticket)
     this.pump(now)
     return place
+  }
+
+  /** Raises a waiting ticket one lane. False when it is not in line, or in the highest lane. */
+  raise(id: string, now: EpochMs): boolean {
+    const ticket = this.#tickets.get(id)
+    if (ticket?.state !== 'waiting' || !this.#queue.raise(ticket, now)) return false
+    this.pump(now)
+    return true
   }
 
   /** Brings a parked ticket back in line, where it would be by now, with a fresh estimate. */
@@ -191,11 +208,11 @@ export class Gate {
     if (bounce.kind === 'overloaded') this.#concurrency.overloaded(this.#held + 1, now)
     const startTag = ticket.startTag
     this.#refund(ticket, now)
-    if (bounce.kind === 'rate_limited') {
-      this.#fuse(bounce.observation, now)
-      this.#refused(bounce, now)
+    if (bounce.kind === 'rate_limited') this.#refused(bounce, now)
+    if (bounce.kind === 'repriced') {
+      this.#underway?.undoDeparture(ticket, now)
+      this.#reprice(ticket, bounce.estimate)
     }
-    if (bounce.kind === 'repriced') this.#reprice(ticket, bounce.estimate)
     this.#tickets.set(id, ticket)
     if (bounce.kind === 'overloaded') {
       ticket.state = 'retrying'
@@ -212,6 +229,12 @@ export class Gate {
   /** Takes in what an answer says of the provider's limits. */
   observe(observation: Observation, now: EpochMs): void {
     this.#fuse(observation, now)
+    this.pump(now)
+  }
+
+  /** The provider refused a request for a limit's sake, and nobody waits for that one here. */
+  refused(refusal: LimitRefusal, now: EpochMs): void {
+    this.#refused(refusal, now)
     this.pump(now)
   }
 
@@ -246,28 +269,35 @@ export class Gate {
     return !ticket || ticket.state === 'held' ? null : this.#predict(ticket, now)
   }
 
-  /** Takes out all that wait, in arrival order, for another gate to take in. */
-  takeWaiting(): readonly Ticket[] {
-    const waiting = [...this.#tickets.values()].filter((ticket) => ticket.state !== 'held')
-    waiting.sort((a, b) => a.enqueuedAt - b.enqueuedAt || a.order - b.order)
-    for (const ticket of waiting) {
-      this.#tickets.delete(ticket.id)
-      this.#leaveLine(ticket)
+  /** Gives up all tickets and leases, in arrival order, for another gate to take in. */
+  takeAll(): readonly Ticket[] {
+    const all = [...this.#tickets.values()]
+    all.sort((a, b) => a.enqueuedAt - b.enqueuedAt || a.order - b.order)
+    for (const ticket of all) {
+      if (ticket.state === 'held') this.#takeLease(ticket.id)
+      else this.#leaveLine(ticket)
+      ticket.flow = null
     }
+    this.#tickets.clear()
     this.#nextAt = NEVER
     this.#boundBy = null
-    return waiting
+    return all
   }
 
   /**
-   * Takes in tickets that waited at another gate, bounds and deadlines aside: nobody is lost. The
-   * other line's virtual time means nothing here, so each flow starts as if it came now.
+   * Takes in what another gate gave up, bounds and deadlines aside: nobody is lost, and what leases
+   * consume is not taken for somebody else's. The other line's virtual time means nothing here, so
+   * each flow starts as if it came now.
    */
   adopt(tickets: readonly Ticket[], now: EpochMs): void {
     for (const ticket of tickets) {
       this.#tickets.set(ticket.id, ticket)
       ticket.order = this.#arrivals++
       ticket.share = this.#limits.shareOf(ticket.estimate)
+      if (ticket.state === 'held') {
+        this.#hold(ticket, now)
+        continue
+      }
       ticket.startTag = this.#queue.startTagOf(ticket)
       if (ticket.state === 'waiting') this.#queue.append(ticket)
       else if (ticket.state === 'retrying') this.#retrying.push(ticket)
@@ -365,11 +395,15 @@ export class Gate {
     ticket.state = 'held'
     ticket.grantedAt = now
     ticket.produced = null
+    this.#hold(ticket, now)
+    this.#ramp.admitted(now)
+    this.#grants.push(ticket)
+  }
+
+  #hold(ticket: Ticket, now: EpochMs): void {
     this.#held++
     this.#limits.take(ticket.estimate, now)
     this.#underway?.depart(ticket, now)
-    this.#ramp.admitted(now)
-    this.#grants.push(ticket)
   }
 
   #reprice(ticket: Ticket, estimate: CostVector): void {
@@ -412,21 +446,25 @@ export class Gate {
     return { enqueuedAt, lane, laneSince, startTag }
   }
 
-  #refused(bounce: Extract<Bounce, { kind: 'rate_limited' }>, now: EpochMs): void {
+  #refused({ retryAfterMs, observation }: LimitRefusal, now: EpochMs): void {
+    const knownSince = this.#knownSince
+    this.#fuse(observation, now)
     const guessed = FIRST_PAUSE_MS * 2 ** Math.min(this.#refusedInARow, 6)
-    const pauseMs = bounce.retryAfterMs ?? Math.min(guessed, LONGEST_GUESSED_PAUSE_MS)
+    const pauseMs = retryAfterMs ?? Math.min(guessed, LONGEST_GUESSED_PAUSE_MS)
     this.#pausedUntil = Math.max(this.#pausedUntil, now + Math.min(pauseMs, LONGEST_PAUSE_MS))
     this.#ramp.start(AFTER_REFUSAL)
     // Requests that left before the last refusal was known bring no news when they are refused too.
-    if (bounce.observation.sentAt <= this.#refusedAt) return
+    if (observation.sentAt <= this.#refusedAt) return
     this.#refusedAt = now
     this.#refusedInARow++
-    this.#limits.surprised(now)
+    // Whatever left before its limits were known could not respect them.
+    if (observation.sentAt > knownSince) this.#limits.surprised(now)
   }
 
   #fuse({ limits, sentAt }: Observation, now: EpochMs): void {
     if (!this.#underway) return
     const isNews = this.#limits.fuse(limits, sentAt, this.#underway, now)
+    if (isNews) this.#knownSince = Math.min(this.#knownSince, now)
     if (isNews && this.#refusedAt === Number.NEGATIVE_INFINITY) this.#ramp.open()
   }
 

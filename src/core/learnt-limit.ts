@@ -131,7 +131,8 @@ export class LearntLimit {
   #learnWindow(observed: ObservedLimit, ageMs: number): void {
     const { amount, remaining, roundedBy, fullInMs, fullInErrorMs } = observed
     const used = amount - remaining
-    if (fullInMs === null || used <= 2 * roundedBy || used <= 0) return
+    // A limit in debt says that nothing remains, however deep the debt: its refill is no measure.
+    if (fullInMs === null || used <= 2 * roundedBy || remaining <= roundedBy) return
     const least = Math.max(0, fullInMs - fullInErrorMs) / ((used + roundedBy) / amount)
     const most = (fullInMs + fullInErrorMs + ageMs) / ((used - roundedBy) / amount)
     const known = this.#windowRange
@@ -166,7 +167,7 @@ export class LearntLimit {
     const whole = { least: 0, most: Math.max(0, flightMs) }
     const { amount, remaining, roundedBy, fullInMs, fullInErrorMs } = observed
     const used = amount - remaining
-    if (fullInMs === null || used <= roundedBy) return whole
+    if (fullInMs === null || used <= roundedBy || remaining <= roundedBy) return whole
     const msPerUnit = this.#windowMs / amount
     const least = clamp((used - roundedBy) * msPerUnit - fullInMs - fullInErrorMs, 0, whole.most)
     const most = clamp((used + roundedBy) * msPerUnit - fullInMs + fullInErrorMs, 0, whole.most)

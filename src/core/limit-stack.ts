@@ -184,7 +184,8 @@ export class LimitStack {
     for (const { meter } of this.#learnt.values()) {
       const { dimension } = meter.limit
       if (dimension === 'requests' || meter.remaining(now) >= this.#floors.soft) continue
-      const repaidAt = now + (2 * amountOf(cost, dimension)) / meter.ratePerMs
+      const repaidAt =
+        now + (2 * Math.min(amountOf(cost, dimension), this.#floors.soft)) / meter.ratePerMs
       if (repaidAt <= this.#slowUntil) continue
       this.#slowUntil = repaidAt
       this.#slowedBy = meter.limit

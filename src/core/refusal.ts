@@ -11,6 +11,7 @@ export const REFUSALS = {
   queue_full: { status: 429, retryable: true },
   wait_too_long: { status: 429, retryable: true },
   waited_out: { status: 429, retryable: true },
+  store_failed: { status: 503, retryable: true },
   shutting_down: { status: 503, retryable: true },
   memory_full: { status: 503, retryable: true },
   body_too_large: { status: 413, retryable: false },

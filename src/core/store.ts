@@ -1,7 +1,14 @@
 // Where gates live. Owns: the contract between those who ask for turns and the store that keeps the
 // line, in one process or across many. Must not know: any store.
 
-import type { Bounce, GateSettings, GateSnapshot, Placement, Prediction } from './admission.ts'
+import type {
+  Bounce,
+  GateSettings,
+  GateSnapshot,
+  LimitRefusal,
+  Placement,
+  Prediction,
+} from './admission.ts'
 import type { EpochMs } from './clock.ts'
 import type { CostVector } from './cost.ts'
 import type { Observation } from './observation.ts'
@@ -32,6 +39,8 @@ export interface Store {
   cancel(resource: string, id: string): Promise<Place | null>
   /** Brings a parked ticket back in line with a fresh estimate. False when it is not parked. */
   unpark(resource: string, id: string, estimate: CostVector): Promise<boolean>
+  /** Raises a waiting ticket one lane. False when it is not in line, or in the highest lane. */
+  raise(resource: string, id: string): Promise<boolean>
   /** Ends a lease with its actual cost. False when it had ended before: that is no error. */
   settle(resource: string, id: string, actual: CostVector, exact: boolean): Promise<boolean>
   /** Ends a lease that cost nothing. */
@@ -48,8 +57,10 @@ export interface Store {
   /** The provider began to answer; with the time that took, where it says something of load. */
   answered(resource: string, firstAnswerMs: number | null): Promise<void>
   observe(resource: string, observation: Observation): Promise<void>
+  /** The provider refused a request that will not wait here: the others do. */
+  refused(resource: string, refusal: LimitRefusal): Promise<void>
   pause(resource: string, until: EpochMs): Promise<void>
-  /** Moves all that wait for one resource to another: both turned out to be the same. */
+  /** Two resources turned out to be the same: all of the one is the other's from now on. */
   merge(from: string, into: string): Promise<void>
   position(resource: string, id: string): Promise<Prediction | null>
   snapshot(): Promise<readonly ResourceSnapshot[]>

@@ -18,6 +18,21 @@ export class Underway {
     this.add(ticket)
   }
 
+  /** A lease was given back unsent, at the instant at which it was given. */
+  undoDeparture(ticket: Ticket, now: EpochMs): void {
+    const { requests, input_tokens, output_tokens, tokens, cost } = ticket.estimate
+    this.#departures.record(
+      {
+        requests: -requests,
+        input_tokens: -input_tokens,
+        output_tokens: -output_tokens,
+        tokens: -tokens,
+        cost: -cost,
+      },
+      now,
+    )
+  }
+
   /** Counts what a lease has reserved and produced, as they are now. */
   add(ticket: Ticket): void {
     this.#count(ticket, 1)

@@ -8,7 +8,9 @@ import type { Headers, Provider } from '../providers/provider.ts'
 import type { AbandonedPlaces } from './abandoned-places.ts'
 import type { CallRequest } from './caller.ts'
 import type { DispatchEvents } from './events.ts'
+import type { Followers } from './followers.ts'
 import type { Upstream } from './upstream.ts'
+import type { WarmCalls } from './warm-calls.ts'
 
 /** Where a provider's calls go. */
 export interface UpstreamBase {
@@ -40,6 +42,8 @@ export interface CallContext {
   readonly events: DispatchEvents
   readonly abandoned: AbandonedPlaces
   readonly waits: Deadlines<Waiter>
+  readonly followers: Followers
+  readonly warmCalls: WarmCalls
   /** Whether nobody may wait any more. */
   readonly isDraining: boolean
   baseOf(provider: Provider): UpstreamBase

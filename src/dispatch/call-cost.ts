@@ -9,6 +9,8 @@ import type { Outcome } from './events.ts'
 
 /** An estimate that has grown by less while the call waited is within its error. */
 const DEARER_BY = 1.2
+/** A prompt is worth keeping warm when it would cost so many times as much without the cache. */
+const WORTH_KEEPING_WARM = 4
 /** A running stream's reservation follows it in steps of so many tokens. */
 const REVISE_EVERY_TOKENS = 200
 
@@ -23,6 +25,8 @@ export interface CostedCall extends EstimatedCall {
 export interface Revision {
   readonly cost: CostVector
   readonly producedTokens: number | null
+  /** Whether the answer has just reported its input. */
+  readonly isFirst: boolean
 }
 
 export interface Settlement {
@@ -66,13 +70,32 @@ export class CallCost {
     return true
   }
 
+  /** When the cache forgets so much of the prompt that the call should be sent before; null if never. */
+  cachedUntil(now: EpochMs): EpochMs | null {
+    if (!this.#call.isMetered) return null
+    const { cost, cachedTokens, cachedUntil } = this.#estimator.estimate(this.#call, now)
+    const isWorthIt = cachedTokens >= (WORTH_KEEPING_WARM - 1) * cost.input_tokens
+    return isWorthIt ? cachedUntil : null
+  }
+
+  /** Whether a call under way writes to the cache what this one could read a moment later. */
+  hasLeader(now: EpochMs): boolean {
+    return this.#call.isMetered && this.#estimator.pendingLeader(this.#call, now) !== null
+  }
+
+  /** Looks again at what the call would cost. */
+  reprice(now: EpochMs): CostVector {
+    this.#reserved = this.#estimator.estimate(this.#call, now).cost
+    return this.#reserved
+  }
+
   /** The call leaves. Returns what to reserve from now on, or null where that is unchanged. */
   sent(now: EpochMs): Revision | null {
     if (!this.#call.isMetered) return null
     const { cost } = this.#estimator.sent(this.#call, now)
     if (isSame(cost, this.#reserved)) return null
     this.#reserved = cost
-    return { cost, producedTokens: null }
+    return { cost, producedTokens: null, isFirst: false }
   }
 
   /** The answer begins. */
@@ -87,7 +110,8 @@ export class CallCost {
     tap.read(chunk)
     const { usage, producedTokens } = tap
     if (!usage) return null
-    if (!this.#hasBegun) {
+    const isFirst = !this.#hasBegun
+    if (isFirst) {
       this.#hasBegun = true
       this.#estimator.began(this.#call, usage, now)
     } else if (producedTokens - this.#revisedAtTokens < REVISE_EVERY_TOKENS) {
@@ -96,7 +120,7 @@ export class CallCost {
     this.#revisedAtTokens = producedTokens
     const output = producedTokens + this.#estimator.remaining(this.#call, producedTokens)
     this.#reserved = this.#counted(usage, output)
-    return { cost: this.#reserved, producedTokens }
+    return { cost: this.#reserved, producedTokens, isFirst }
   }
 
   end(): void {

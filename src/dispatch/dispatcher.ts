@@ -10,9 +10,11 @@ import { AbandonedPlaces } from './abandoned-places.ts'
 import type { CallContext, CallResource, UpstreamBase, Waiter } from './call-context.ts'
 import type { Caller, CallRequest } from './caller.ts'
 import type { DispatchEvents } from './events.ts'
+import { Followers } from './followers.ts'
 import { GovernedCall } from './governed-call.ts'
 import { fingerprintOf, Organizations } from './organizations.ts'
 import type { Upstream } from './upstream.ts'
+import { WarmCalls } from './warm-calls.ts'
 
 export interface DispatcherOptions {
   readonly clock: Clock
@@ -34,6 +36,8 @@ export class Dispatcher implements CallContext {
   readonly events: DispatchEvents
   readonly abandoned = new AbandonedPlaces()
   readonly waits: Deadlines<Waiter>
+  readonly followers: Followers
+  readonly warmCalls: WarmCalls
   readonly #calls = new Map<string, GovernedCall>()
   readonly #organizations = new Organizations()
   /** Limit groups that were asked for under a fingerprint whose organization is not known yet. */
@@ -50,7 +54,14 @@ export class Dispatcher implements CallContext {
     this.baseOf = options.baseOf
     this.events = options.events
     this.waits = new Deadlines(options.clock, (call) => call.waitedOut())
-    options.store.onGrant(({ id }) => this.#calls.get(id)?.granted())
+    this.followers = new Followers(options.clock)
+    this.warmCalls = new WarmCalls(options.clock)
+    options.store.onGrant(({ resource, id }) => {
+      const call = this.#calls.get(id)
+      if (call) call.granted()
+      // Its caller left while the grant was on its way.
+      else this.follow(this.store.release(resource, id))
+    })
   }
 
   /** Calls that wait or are being answered. */
@@ -98,7 +109,8 @@ export class Dispatcher implements CallContext {
   resourceOf(provider: Provider, headers: Headers, limitGroup: string): CallResource {
     const fingerprint = fingerprintOf(provider.credential(headers))
     const owner = this.#organizations.nameFor(fingerprint)
-    if (owner === fingerprint) this.#rememberGroup(`${provider.name}/${fingerprint}`, limitGroup)
+    if (!this.#organizations.knows(fingerprint))
+      this.#rememberGroup(`${provider.name}/${fingerprint}`, limitGroup)
     return { fingerprint, owner, name: `${provider.name}/${owner}/${limitGroup}` }
   }
 
@@ -109,6 +121,7 @@ export class Dispatcher implements CallContext {
 
   /** An answer named the organization of a credential: what waits apart may belong together. */
   learnOrganization(provider: Provider, fingerprint: string, organization: string): void {
+    if (this.#organizations.knows(fingerprint)) return
     const owner = this.#organizations.learn(fingerprint, `${provider.name}/${organization}`)
     const prefix = `${provider.name}/${fingerprint}`
     const groups = this.#groups.get(prefix)

@@ -12,9 +12,11 @@ import type { CallContext, CallResource, Waiter } from './call-context.ts'
 import { CallCost, type CostedCall, type Revision } from './call-cost.ts'
 import type { Caller, CallRequest } from './caller.ts'
 import type { CallFacts, Outcome } from './events.ts'
+import type { Follower } from './followers.ts'
 import type { Flight, UpstreamFailure, UpstreamHandler } from './upstream.ts'
 import { upstreamRefusal } from './upstream-refusal.ts'
 import { describeWait } from './wait-message.ts'
+import type { WarmCall } from './warm-calls.ts'
 
 /** As much of an error's body as is read before deciding what it means. */
 const MOST_ERROR_BYTES = 64 * 1024
@@ -27,7 +29,7 @@ const LONGEST_BACKOFF_MS = 16_000
 /** Where a call stands. `over` is final: whatever comes later is ignored. */
 type Phase = 'waiting' | 'sent' | 'erring' | 'answering' | 'over'
 
-export class GovernedCall implements UpstreamHandler, CostedCall, Waiter {
+export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follower, WarmCall {
   readonly request: CallRequest
   readonly description: Description
   readonly flow: string
@@ -95,11 +97,18 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter {
   }
 
   enqueue(): void {
-    this.#context.follow(this.#enqueue())
+    this.#enqueue().catch((error: unknown) => {
+      this.#context.events.failed(error)
+      if (this.#phase === 'waiting')
+        this.#refuse('store_failed', 'Headgate could not keep a place in line; try again.', 1000)
+    })
   }
 
   async #enqueue(): Promise<void> {
     const { request } = this
+    // Where others wait, tokens are scarce: what the cache will hold in a moment is not read afresh.
+    const parked = this.#context.waits.size > 0 && this.hasLeader(this.#startedAt)
+    if (parked) this.#context.followers.add(this)
     const placement = await this.#store.enqueue({
       id: request.id,
       resource: this.#resourceName,
@@ -111,15 +120,40 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter {
       place: Buffer.isBuffer(request.body)
         ? this.#context.abandoned.reclaim(this.#identity(request.body), this.#startedAt)
         : null,
-      parked: false,
+      parked,
     })
     if (placement.kind === 'admitted') this.granted()
     else if (this.#phase !== 'waiting') return
     else if (placement.kind === 'refused') this.#refusePlacement(placement)
-    else {
-      this.#context.waits.set(this, this.#waitsUntil)
-      this.#caller.waiting()
-    }
+    else this.#stand(parked)
+  }
+
+  /** It stands in line, or aside. */
+  #stand(isAside: boolean): void {
+    const { clock, followers, waits, warmCalls } = this.#context
+    waits.set(this, this.#waitsUntil)
+    const cachedUntil = this.#cost.cachedUntil(clock.now())
+    if (cachedUntil !== null) warmCalls.add(this, cachedUntil)
+    // Its leader may have begun before the store had answered.
+    if (isAside && !followers.has(this)) this.rejoin()
+    this.#caller.waiting()
+  }
+
+  /** Its cached prompt is about to expire. */
+  raise(): void {
+    if (this.#phase !== 'waiting') return
+    this.#context.follow(this.#store.raise(this.#resourceName, this.request.id))
+  }
+
+  hasLeader(now: EpochMs): boolean {
+    return this.#cost.hasLeader(now)
+  }
+
+  /** Nobody goes before it any more: back in line, where it would be by now. */
+  rejoin(): void {
+    if (this.#phase !== 'waiting') return
+    const estimate = this.#cost.reprice(this.#context.clock.now())
+    this.#context.follow(this.#store.unpark(this.#resourceName, this.request.id, estimate))
   }
 
   /** The call's turn has come. */
@@ -137,6 +171,7 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter {
       return
     }
     waits.clear(this)
+    this.#context.warmCalls.remove(this)
     this.#queuedMs += now - this.#waitingSince
     this.#phase = 'sent'
     this.#attempts++
@@ -261,6 +296,11 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter {
       this.#caller.fail(upstreamRefusal(this.provider.name, failure))
       return
     }
+    if (this.#phase === 'erring') {
+      // The status has come, and with it what matters.
+      this.#judge()
+      return
+    }
     const canRetry =
       this.#canSendAgain &&
       failure.kind !== 'timeout' &&
@@ -314,15 +354,19 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter {
 
   #revise(revision: Revision | null): void {
     if (!revision) return
-    const { cost, producedTokens } = revision
+    const { cost, producedTokens, isFirst } = revision
     const { id } = this.request
     this.#context.follow(this.#store.revise(this.#resourceName, id, cost, producedTokens))
+    if (isFirst) this.#context.followers.look(this.scope)
   }
 
   #readError(chunk: Buffer): boolean {
     this.#errorChunks.push(chunk)
     this.#errorBytes += chunk.length
-    if (this.#errorBytes > MOST_ERROR_BYTES) this.#passError()
+    if (this.#errorBytes > MOST_ERROR_BYTES) {
+      this.#observe(this.#errorSays)
+      this.#passError()
+    }
     return true
   }
 
@@ -346,7 +390,8 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter {
     const now = this.#context.clock.now()
     if (!this.#canSendAgain || now + (retryAfterMs ?? 0) > this.request.deadlineAt) {
       // Not for this caller to wait for: it hears the provider's own words. The others wait.
-      this.#context.follow(this.#store.pause(this.#presentName, now + (retryAfterMs ?? 0)))
+      const refusal = { retryAfterMs, observation: this.#errorSays }
+      this.#context.follow(this.#store.refused(this.#presentName, refusal))
       this.#passError()
       return
     }
@@ -370,9 +415,7 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter {
   /** Its credential turned out to be one of several while it was sent: it waits where they wait. */
   #moveToOthers(bounce: Bounce): void {
     if (bounce.kind === 'rate_limited') {
-      const pausedUntil = this.#context.clock.now() + (bounce.retryAfterMs ?? 0)
-      this.#observe(bounce.observation)
-      this.#context.follow(this.#store.pause(this.#presentName, pausedUntil))
+      this.#context.follow(this.#store.refused(this.#presentName, bounce))
     }
     this.#context.unite(this.#resourceName, this.#presentName)
   }
@@ -387,6 +430,7 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter {
     const { clock, events, waits } = this.#context
     events.bounced(this.#facts(), reason, this.#status || null)
     this.#cost.failed()
+    this.#context.followers.look(this.scope)
     this.#phase = 'waiting'
     this.#waitingSince = clock.now()
     this.#status = 0
@@ -455,6 +499,9 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter {
     this.#phase = 'over'
     this.#flight = null
     this.#context.forget(this)
+    this.#context.followers.remove(this)
+    this.#context.warmCalls.remove(this)
+    this.#context.followers.look(this.scope)
   }
 
   #facts(): CallFacts {

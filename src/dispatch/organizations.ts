@@ -30,6 +30,11 @@ export class Organizations {
     return this.#nameOf.get(fingerprint) ?? fingerprint
   }
 
+  /** Whether an answer has said whose credential it is. */
+  knows(fingerprint: string): boolean {
+    return this.#nameOf.has(fingerprint)
+  }
+
   /** An answer says whose credential it was. Returns the name to use from now on. */
   learn(fingerprint: string, organization: string): string {
     const known = this.#nameOf.get(fingerprint)

@@ -28,6 +28,8 @@ export interface Estimate {
   /** The whole prompt, `cachedTokens` included. */
   readonly totalInputTokens: number
   readonly cachedTokens: number
+  /** When the cache forgets the part that it would serve; null where it would serve none. */
+  readonly cachedUntil: EpochMs | null
   /** The part of the cost's input that is kept against the estimate being too low. */
   readonly marginTokens: number
 }
@@ -189,7 +191,8 @@ export class Estimator {
       input_tokens: totalInputTokens - cachedTokens + marginTokens,
       output_tokens: outputTokens,
     })
-    return { cost, totalInputTokens, cachedTokens, marginTokens }
+    const cachedUntil = forecast.hit?.readableUntil ?? null
+    return { cost, totalInputTokens, cachedTokens, cachedUntil, marginTokens }
   }
 
   #marginOf(model: string | null): number {

@@ -12,16 +12,19 @@ const NONE = {
 
 describe('readWishes', () => {
   it('finds none in headers that are not Headgate’s', () => {
-    expect(readWishes({ 'x-headgate-key': 'k', lane: 'high' })).toEqual(NONE)
+    expect(readWishes({ 'x-headgate-key': 'k', lane: 'high' }, true)).toEqual(NONE)
   })
 
   it('reads each wish', () => {
-    const wishes = readWishes({
-      'x-headgate-flow': 'agent-1',
-      'x-headgate-lane': 'critical',
-      'x-headgate-max-wait': '1m30s',
-      'x-headgate-deadline': '2026-11-22T10:15:00Z',
-    })
+    const wishes = readWishes(
+      {
+        'x-headgate-flow': 'agent-1',
+        'x-headgate-lane': 'critical',
+        'x-headgate-max-wait': '1m30s',
+        'x-headgate-deadline': '2026-11-22T10:15:00Z',
+      },
+      true,
+    )
     expect(wishes).toEqual({
       kind: 'read',
       flow: 'agent-1',
@@ -32,14 +35,14 @@ describe('readWishes', () => {
   })
 
   it('takes the user for the flow where no flow is named', () => {
-    expect(readWishes({ 'x-headgate-user': 'alice' })).toMatchObject({ flow: 'alice' })
+    expect(readWishes({ 'x-headgate-user': 'alice' }, true)).toMatchObject({ flow: 'alice' })
     const both = { 'x-headgate-user': 'alice', 'x-headgate-flow': 'agent' }
-    expect(readWishes(both)).toMatchObject({ flow: 'agent' })
-    expect(readWishes({ 'x-headgate-flow': '' })).toEqual(NONE)
+    expect(readWishes(both, true)).toMatchObject({ flow: 'agent' })
+    expect(readWishes({ 'x-headgate-flow': '' }, true)).toEqual(NONE)
   })
 
   it('bounds what is kept of a name', () => {
-    expect(readWishes({ 'x-headgate-flow': 'x'.repeat(5000) })).toMatchObject({
+    expect(readWishes({ 'x-headgate-flow': 'x'.repeat(5000) }, true)).toMatchObject({
       flow: 'x'.repeat(200),
     })
   })
@@ -51,7 +54,7 @@ describe('readWishes', () => {
     ['x-headgate-max-wait', '-5s', 'is not a duration'],
     ['x-headgate-deadline', 'soon', 'is no time'],
   ])('names a bad %s: %j', (header, value, why) => {
-    const wishes = readWishes({ [header]: value })
+    const wishes = readWishes({ [header]: value }, true)
     if (wishes.kind !== 'bad') throw new Error('expected a bad header')
     expect(wishes.message).toMatch(new RegExp(`^Header ${header}: '${value}' `))
     expect(wishes.message).toContain(why)
@@ -61,7 +64,7 @@ describe('readWishes', () => {
     const names = ['x-headgate-lane', 'x-headgate-max-wait', 'x-headgate-deadline']
     fc.assert(
       fc.property(fc.constantFrom(...names), fc.string({ maxLength: 300 }), (name, value) => {
-        const wishes = readWishes({ [name]: value })
+        const wishes = readWishes({ [name]: value }, true)
         if (wishes.kind === 'bad') {
           expect(wishes.message).toContain(name)
           expect(wishes.message.length).toBeLessThan(250)

@@ -29,10 +29,14 @@ const LONGEST_FLOW_NAME = 200
 const textOf = (value: string | string[] | undefined): string | null =>
   value === undefined ? null : String(value)
 
-/** Reads the wishes; a header that makes no sense is an error, not ignored. */
-export function readWishes(headers: IncomingHttpHeaders): CallerWishes {
-  const lane = textOf(headers['x-headgate-lane'])
-  const flow = textOf(headers['x-headgate-flow']) ?? textOf(headers['x-headgate-user'])
+/**
+ * Reads the wishes; a header that makes no sense is an error, not ignored.
+ *
+ * @param isTrusted whether callers may say who they are and how urgent: those of this machine may.
+ */
+export function readWishes(headers: IncomingHttpHeaders, isTrusted: boolean): CallerWishes {
+  const lane = isTrusted ? textOf(headers['x-headgate-lane']) : null
+  const flow = isTrusted ? flowOf(headers) : null
   const maxWait = textOf(headers['x-headgate-max-wait'])
   const deadline = textOf(headers['x-headgate-deadline'])
   if (lane === null && flow === null && maxWait === null && deadline === null) return NO_WISHES
@@ -53,6 +57,9 @@ export function readWishes(headers: IncomingHttpHeaders): CallerWishes {
     deadlineAt: wishedAt,
   }
 }
+
+const flowOf = (headers: IncomingHttpHeaders): string | null =>
+  textOf(headers['x-headgate-flow']) ?? textOf(headers['x-headgate-user'])
 
 const clip = (text: string | null): string => (text ?? '').slice(0, 60)
 

@@ -2,7 +2,7 @@
 // down without losing one. Must not know: limits, order, or how the provider is reached.
 import { randomUUID } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, Server as NetServer } from 'node:net'
 import type { Clock } from '../core/clock.ts'
 import { Deadlines } from '../core/deadlines.ts'
 import type { RefusalReason } from '../core/refusal.ts'
@@ -41,9 +41,14 @@ export class Gateway {
   readonly #server: Server
   readonly #bodies: BodyBudget
   readonly #lifeSigns: Deadlines<HttpCaller>
+  /** Where only this machine can call, callers may say who they are. */
+  readonly #trustsCallers: boolean
+  #callers = 0
+  #whenAnswered: () => void = () => {}
 
   constructor(options: GatewayOptions) {
     this.#options = options
+    this.#trustsCallers = isLoopback(options.host)
     this.#bodies = new BodyBudget(options.maxBodyMemory)
     this.#lifeSigns = new Deadlines(options.clock, (caller) => caller.showLife())
     this.#server = createServer(
@@ -74,8 +79,11 @@ export class Gateway {
 
   /** Takes no new calls, refuses those that wait, and resolves when those under way have ended. */
   async close(): Promise<void> {
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    const closed = new Promise<void>((resolve) => this.#server.once('close', () => resolve()))
+    // Not the HTTP server's own `close`: that ends connections whose last bytes are still to be sent.
+    NetServer.prototype.close.call(this.#server)
     await this.#options.dispatcher.drain()
+    await this.#allAnswered()
     this.#server.closeIdleConnections()
     await closed
     this.#lifeSigns.stop()
@@ -85,6 +93,20 @@ export class Gateway {
   closeNow(): void {
     this.#options.dispatcher.abortAll()
     this.#server.closeAllConnections()
+  }
+
+  /** Resolves when the last byte of every answer has gone, or its caller has. */
+  async #allAnswered(): Promise<void> {
+    if (this.#callers === 0) return
+    await new Promise<void>((resolve) => {
+      this.#whenAnswered = resolve
+    })
+  }
+
+  #callerIsOver(bodyBytes: number): void {
+    this.#bodies.giveBack(bodyBytes)
+    this.#callers--
+    if (this.#callers === 0) this.#whenAnswered()
   }
 
   #receive(request: IncomingMessage, response: ServerResponse): void {
@@ -119,7 +141,7 @@ export class Gateway {
       this.#refuse(request, response, provider, id, 'forbidden', message)
       return
     }
-    const wishes = readWishes(request.headers)
+    const wishes = readWishes(request.headers, this.#trustsCallers)
     if (wishes.kind === 'bad') {
       this.#refuse(request, response, provider, id, 'bad_request', wishes.message)
       return
@@ -158,8 +180,9 @@ export class Gateway {
       patience,
       clock,
       lifeSigns: this.#lifeSigns,
-      onOver: () => this.#bodies.giveBack(body?.length ?? 0),
+      onOver: () => this.#callerIsOver(body?.length ?? 0),
     })
+    this.#callers++
     const call = dispatcher.start(
       {
         id,
@@ -215,4 +238,8 @@ function anyProvider(): Provider {
   const [first] = PROVIDERS
   if (!first) throw new Error('there is no provider')
   return first
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\./.test(host)
 }

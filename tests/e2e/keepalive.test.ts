@@ -178,7 +178,8 @@ describe('a plain request that waits', () => {
     const waitedMs = gate.clock.now() - startedAt
     if (!(error instanceof RateLimitError)) throw error
     expect(waitedMs).toBeGreaterThan(240_000)
-    expect(waitedMs).toBeLessThan(360_000)
+    // Far from its hour. That this is before the client gives up is proved where its patience is known.
+    expect(waitedMs).toBeLessThan(600_000)
     expect(Number(error.headers.get('retry-after'))).toBeLessThanOrEqual(60)
     expect(error.headers.get('x-should-retry')).toBe('true')
     const later = client.messages.create(ask('later'))

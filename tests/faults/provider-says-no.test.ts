@@ -48,21 +48,23 @@ describe('429', () => {
     date: 'Sun, 22 Nov 2026 08:00:00 GMT',
     at: 'Sun, 22 Nov 2026 08:00:10 GMT',
   }
-  const waits: [string, Record<string, string>, number, number][] = [
-    ['seconds', { 'retry-after': '10' }, 10_000, 14_000],
-    ['an HTTP date', { date: inTenSeconds.date, 'retry-after': inTenSeconds.at }, 10_000, 14_000],
-    ['nothing', {}, 500, 5000],
-    ['a date in the past', { date: inTenSeconds.at, 'retry-after': inTenSeconds.date }, 0, 4000],
+  const waits: [string, Record<string, string>, number][] = [
+    ['seconds', { 'retry-after': '10' }, 10_000],
+    ['an HTTP date', { date: inTenSeconds.date, 'retry-after': inTenSeconds.at }, 10_000],
+    ['nothing', {}, 500],
+    ['a date in the past', { date: inTenSeconds.at, 'retry-after': inTenSeconds.date }, 0],
   ]
+  /** A second of ours, in which a busy machine does all this. */
+  const overheadMs = 20_000
 
-  it.each(waits)('with %s to wait is waited out', async (_name, headers, least, most) => {
+  it.each(waits)('with %s to wait is waited out', async (_name, headers, leastMs) => {
     await using stub = await answering(refusal(headers), OK)
-    await using gate = await openHarness({ speed, upstream: stub.url })
+    await using gate = await openHarness({ speed: 20, upstream: stub.url })
     expect((await gate.client().messages.create(ask('x'))).usage.output_tokens).toBe(5)
     const [settled] = gate.of('settled')
     expect(settled?.facts.attempts).toBe(2)
-    expect(settled?.facts.queuedMs).toBeGreaterThanOrEqual(least)
-    expect(settled?.facts.queuedMs).toBeLessThanOrEqual(most)
+    expect(settled?.facts.queuedMs).toBeGreaterThanOrEqual(leastMs)
+    expect(settled?.facts.queuedMs).toBeLessThan(leastMs + overheadMs)
   })
 
   it('stops all others of the same resource, and lets them go on one by one', async () => {

@@ -43,7 +43,8 @@ const NO_USAGE: Usage = {
  */
 export function mergeUsage(earlier: ReportedUsage | null, json: unknown): ReportedUsage | null {
   const report = usageSchema.safeParse(json).data
-  if (!report) return earlier
+  // Without its input a first report says nothing that could be settled with: unknown is not zero.
+  if (!report || (!earlier && typeof report.input_tokens !== 'number')) return earlier
   const compactions = report.iterations?.filter(({ type }) => type === 'compaction')
   return {
     answer: replace(earlier?.answer ?? NO_USAGE, report),

@@ -137,12 +137,16 @@ test('reads the usage of a whole answer', () => {
   expect(tap).toMatchObject({ isComplete: true, producedTokens: 0 })
 })
 
-test('counts what is no count as 0', () => {
-  const tap = tapOf(
-    JSON_ANSWER,
-    '{"usage":{"input_tokens":-4,"output_tokens":"9","cache_creation":7}}',
-  )
-  expect(tap.usage).toMatchObject({ inputTokens: 0, outputTokens: 0, cacheWriteHourTokens: 0 })
+test('counts what is no count as 0, save for the input: without that nothing is known', () => {
+  const usage = (input: string): string =>
+    `{"usage":{"input_tokens":${input},"output_tokens":"9","cache_creation":7}}`
+  expect(tapOf(JSON_ANSWER, usage('4')).usage).toMatchObject({
+    inputTokens: 4,
+    outputTokens: 0,
+    cacheWriteHourTokens: 0,
+  })
+  expect(tapOf(JSON_ANSWER, usage('-4')).usage).toBeNull()
+  expect(tapOf(JSON_ANSWER, usage('"many"')).usage).toBeNull()
 })
 
 test.each([

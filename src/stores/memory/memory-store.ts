@@ -1,7 +1,7 @@
 // The store of one process. Owns: its gates by name, one timer each, and letting idle ones go.
 // Must not know: who asks for turns, or what for.
 
-import type { Bounce, Placement, Prediction } from '../../core/admission.ts'
+import type { Bounce, LimitRefusal, Placement, Prediction } from '../../core/admission.ts'
 import type { Clock, EpochMs, Timer } from '../../core/clock.ts'
 import type { CostVector } from '../../core/cost.ts'
 import { Gate } from '../../core/gate.ts'
@@ -33,6 +33,8 @@ export class MemoryStore implements Store {
   readonly #clock: Clock
   readonly #settingsOf: SettingsOf
   readonly #resources = new Map<string, Resource>()
+  /** Names of resources that turned out to be others. As many as there are keys of one organization. */
+  readonly #mergedInto = new Map<string, string>()
   #sweep = this.#resources.values()
   #tellGrant: (grant: Grant) => void = () => {}
 
@@ -64,6 +66,10 @@ export class MemoryStore implements Store {
 
   async unpark(name: string, id: string, estimate: CostVector): Promise<boolean> {
     return this.#with(name, false, (gate, now) => gate.unpark(id, estimate, now))
+  }
+
+  async raise(name: string, id: string): Promise<boolean> {
+    return this.#with(name, false, (gate, now) => gate.raise(id, now))
   }
 
   async settle(name: string, id: string, actual: CostVector, exact: boolean): Promise<boolean> {
@@ -98,6 +104,13 @@ export class MemoryStore implements Store {
     this.#after(resource, null, now)
   }
 
+  async refused(name: string, refusal: LimitRefusal): Promise<void> {
+    const now = this.#clock.now()
+    const resource = this.#open(name, now)
+    resource.gate.refused(refusal, now)
+    this.#after(resource, null, now)
+  }
+
   async pause(name: string, until: EpochMs): Promise<void> {
     const now = this.#clock.now()
     const resource = this.#open(name, now)
@@ -106,17 +119,20 @@ export class MemoryStore implements Store {
   }
 
   async merge(from: string, into: string): Promise<void> {
-    const source = this.#resources.get(from)
-    if (!source || from === into) return
+    const source = this.#find(from)
     const now = this.#clock.now()
     const target = this.#open(into, now)
-    target.gate.adopt(source.gate.takeWaiting(), now)
+    if (source === target) return
+    this.#mergedInto.set(from, into)
+    if (!source) return
+    target.gate.adopt(source.gate.takeAll(), now)
+    source.timer?.cancel()
+    this.#resources.delete(source.name)
     this.#after(target, null, now)
-    this.#after(source, null, now)
   }
 
   async position(name: string, id: string): Promise<Prediction | null> {
-    return this.#resources.get(name)?.gate.position(id, this.#clock.now()) ?? null
+    return this.#find(name)?.gate.position(id, this.#clock.now()) ?? null
   }
 
   async snapshot(): Promise<readonly ResourceSnapshot[]> {
@@ -129,16 +145,22 @@ export class MemoryStore implements Store {
     this.#resources.clear()
   }
 
+  /** A resource by its name, or by one that it has taken over. */
+  #find(name: string): Resource | undefined {
+    return this.#resources.get(this.#mergedInto.get(name) ?? name)
+  }
+
   #open(name: string, now: EpochMs): Resource {
-    const known = this.#resources.get(name)
+    const known = this.#find(name)
     if (known) return known
-    const resource = new Resource(name, new Gate(this.#settingsOf(name), now))
-    this.#resources.set(name, resource)
+    const present = this.#mergedInto.get(name) ?? name
+    const resource = new Resource(present, new Gate(this.#settingsOf(present), now))
+    this.#resources.set(present, resource)
     return resource
   }
 
   #with<T>(name: string, otherwise: T, operate: (gate: Gate, now: EpochMs) => T): T {
-    const resource = this.#resources.get(name)
+    const resource = this.#find(name)
     if (!resource) return otherwise
     const now = this.#clock.now()
     const result = operate(resource.gate, now)
@@ -156,14 +178,14 @@ export class MemoryStore implements Store {
   }
 
   #arm(resource: Resource): void {
-    const { nextAt } = resource.gate
-    if (nextAt === resource.timerAt) return
+    const { wakeAt } = resource.gate
+    if (wakeAt === resource.timerAt) return
     resource.timer?.cancel()
-    resource.timerAt = nextAt
+    resource.timerAt = wakeAt
     resource.timer =
-      nextAt === Number.POSITIVE_INFINITY
+      wakeAt === Number.POSITIVE_INFINITY
         ? null
-        : this.#clock.schedule(nextAt, () => {
+        : this.#clock.schedule(wakeAt, () => {
             resource.timerAt = Number.POSITIVE_INFINITY
             const now = this.#clock.now()
             resource.gate.pump(now)
