@@ -55,6 +55,8 @@ export interface LimitRefusal {
 export type Bounce =
   | ({ readonly kind: 'rate_limited' } & LimitRefusal)
   | { readonly kind: 'overloaded'; readonly backoffMs: number }
+  /** It could not be reached, or broke off: that says nothing of load. */
+  | { readonly kind: 'disconnected'; readonly backoffMs: number }
   /** Not the provider's but the sender's: it would cost more by now than it was admitted for. */
   | { readonly kind: 'repriced'; readonly estimate: CostVector }
 

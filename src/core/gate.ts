@@ -214,7 +214,7 @@ export class Gate {
       this.#reprice(ticket, bounce.estimate)
     }
     this.#tickets.set(id, ticket)
-    if (bounce.kind === 'overloaded') {
+    if (bounce.kind === 'overloaded' || bounce.kind === 'disconnected') {
       ticket.state = 'retrying'
       ticket.retryAt = now + bounce.backoffMs
       this.#retrying.push(ticket)
@@ -450,7 +450,8 @@ export class Gate {
     const knownSince = this.#knownSince
     this.#fuse(observation, now)
     const guessed = FIRST_PAUSE_MS * 2 ** Math.min(this.#refusedInARow, 6)
-    const pauseMs = retryAfterMs ?? Math.min(guessed, LONGEST_GUESSED_PAUSE_MS)
+    // No wait at all is no answer to go by: taken at its word, it would be asked again at once, for ever.
+    const pauseMs = retryAfterMs || Math.min(guessed, LONGEST_GUESSED_PAUSE_MS)
     this.#pausedUntil = Math.max(this.#pausedUntil, now + Math.min(pauseMs, LONGEST_PAUSE_MS))
     this.#ramp.start(AFTER_REFUSAL)
     // Requests that left before the last refusal was known bring no news when they are refused too.
@@ -458,7 +459,7 @@ export class Gate {
     this.#refusedAt = now
     this.#refusedInARow++
     // Whatever left before its limits were known could not respect them.
-    if (observation.sentAt > knownSince) this.#limits.surprised(now)
+    if (observation.sentAt >= knownSince) this.#limits.surprised(now)
   }
 
   #fuse({ limits, sentAt }: Observation, now: EpochMs): void {

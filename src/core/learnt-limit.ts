@@ -14,6 +14,9 @@ import type { ObservedLimit } from './observation.ts'
 /** Providers document their limits by the minute. */
 const DOCUMENTED_WINDOW_MS = 60_000
 
+/** No limit that is told of in headers refills more slowly; a reset beyond that is a mistake. */
+const LONGEST_WINDOW_MS = 3_600_000
+
 /** How fast the estimate of others' use follows. */
 const FOLLOW_OTHERS_MS = 30_000
 /** Others are never believed to take it all: a little always goes through and brings news. */
@@ -133,6 +136,7 @@ export class LearntLimit {
     const used = amount - remaining
     // A limit in debt says that nothing remains, however deep the debt: its refill is no measure.
     if (fullInMs === null || used <= 2 * roundedBy || remaining <= roundedBy) return
+    if (fullInMs > LONGEST_WINDOW_MS) return
     const least = Math.max(0, fullInMs - fullInErrorMs) / ((used + roundedBy) / amount)
     const most = (fullInMs + fullInErrorMs + ageMs) / ((used - roundedBy) / amount)
     const known = this.#windowRange
@@ -141,7 +145,8 @@ export class LearntLimit {
     const range = this.#windowRange
     const minuteFits = range.least <= DOCUMENTED_WINDOW_MS && DOCUMENTED_WINDOW_MS <= range.most
     if (minuteFits) this.#windowMs = DOCUMENTED_WINDOW_MS
-    else if (range.most < Number.POSITIVE_INFINITY) this.#windowMs = (range.least + range.most) / 2
+    else if (range.most < Number.POSITIVE_INFINITY)
+      this.#windowMs = Math.min((range.least + range.most) / 2, LONGEST_WINDOW_MS)
   }
 
   /**

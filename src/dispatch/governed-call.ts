@@ -44,6 +44,8 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
   readonly #startedAt: EpochMs
   #resourceName: string
   #phase: Phase = 'waiting'
+  /** Whether it has had to wait since it was last sent, if it ever was. */
+  #isStanding = false
   readonly #cost: CallCost
   #attempts = 0
   /** Attempts that met the provider in trouble, or not at all. A limit that refuses is no trouble. */
@@ -131,6 +133,7 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
   /** It stands in line, or aside. */
   #stand(isAside: boolean): void {
     const { clock, followers, waits, warmCalls } = this.#context
+    this.#isStanding = true
     waits.set(this, this.#waitsUntil)
     const cachedUntil = this.#cost.cachedUntil(clock.now())
     if (cachedUntil !== null) warmCalls.add(this, cachedUntil)
@@ -165,7 +168,7 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
     }
     const { clock, waits, upstream } = this.#context
     const now = clock.now()
-    if (now > this.#waitingSince && this.#cost.isDearer(now)) {
+    if (this.#isStanding && this.#cost.isDearer(now)) {
       // It goes back to the front of the line, and waits for what it needs by now.
       this.#bounce({ kind: 'repriced', estimate: this.#cost.reserved })
       return
@@ -174,6 +177,7 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
     this.#context.warmCalls.remove(this)
     this.#queuedMs += now - this.#waitingSince
     this.#phase = 'sent'
+    this.#isStanding = false
     this.#attempts++
     this.#sentAt = now
     this.#revise(this.#cost.sent(now))
@@ -306,7 +310,7 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
       failure.kind !== 'timeout' &&
       this.#troubles + 1 < MOST_ATTEMPTS_UNREACHABLE
     if (canRetry) {
-      this.#bounceOverloaded(null, 'connection')
+      this.#bounceInTrouble(null, 'connection')
       return
     }
     this.#settleUnanswered(failure)
@@ -380,9 +384,14 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
     }
     this.#observe(this.#errorSays)
     const canRetry = this.#canSendAgain && this.#troubles + 1 < MOST_ATTEMPTS_OVERLOADED
-    if (verdict.kind === 'overloaded' && canRetry)
-      this.#bounceOverloaded(verdict.retryAfterMs, 'overloaded')
-    else this.#passError()
+    if (verdict.kind === 'overloaded' && canRetry && this.#canOutlive(verdict.retryAfterMs)) {
+      this.#bounceInTrouble(verdict.retryAfterMs, 'overloaded')
+      return
+    }
+    // An error of the request's own shows that the provider is there.
+    if (verdict.kind === 'final')
+      this.#context.follow(this.#store.answered(this.#presentName, null))
+    this.#passError()
   }
 
   #bounceRateLimited(verdict: Extract<Verdict, { kind: 'rate_limited' }>): void {
@@ -399,11 +408,15 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
     this.#bounce({ kind: 'rate_limited', retryAfterMs, observation: this.#errorSays })
   }
 
-  #bounceOverloaded(retryAfterMs: number | null, reason: 'overloaded' | 'connection'): void {
+  #canOutlive(retryAfterMs: number | null): boolean {
+    return this.#context.clock.now() + (retryAfterMs ?? 0) <= this.#waitsUntil
+  }
+
+  #bounceInTrouble(retryAfterMs: number | null, reason: 'overloaded' | 'connection'): void {
     this.#troubles++
     const backoffMs = Math.max(retryAfterMs ?? 0, this.#backoffMs())
     this.#waitAgain(reason)
-    this.#bounce({ kind: 'overloaded', backoffMs })
+    this.#bounce({ kind: reason === 'connection' ? 'disconnected' : 'overloaded', backoffMs })
   }
 
   #bounce(bounce: Bounce): void {
@@ -432,6 +445,7 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
     this.#cost.failed()
     this.#context.followers.look(this.scope)
     this.#phase = 'waiting'
+    this.#isStanding = true
     this.#waitingSince = clock.now()
     this.#status = 0
     this.#errorChunks = []

@@ -43,7 +43,9 @@ export class Gateway {
   readonly #lifeSigns: Deadlines<HttpCaller>
   /** Where only this machine can call, callers may say who they are. */
   readonly #trustsCallers: boolean
-  #callers = 0
+  /** Answers whose last byte has not gone, from the request's first byte on. */
+  readonly #open = new Set<ServerResponse>()
+  #isClosing = false
   #whenAnswered: () => void = () => {}
 
   constructor(options: GatewayOptions) {
@@ -82,9 +84,14 @@ export class Gateway {
     const closed = new Promise<void>((resolve) => this.#server.once('close', () => resolve()))
     // Not the HTTP server's own `close`: that ends connections whose last bytes are still to be sent.
     NetServer.prototype.close.call(this.#server)
+    this.#isClosing = true
+    for (const response of this.#open) response.shouldKeepAlive = false
     await this.#options.dispatcher.drain()
+    // Who has not sent a whole request by now has no place to lose.
+    for (const response of this.#open) if (!response.headersSent) response.destroy()
     await this.#allAnswered()
-    this.#server.closeIdleConnections()
+    // What is left has nothing under way: idle, or never used.
+    this.#server.closeAllConnections()
     await closed
     this.#lifeSigns.stop()
   }
@@ -97,24 +104,24 @@ export class Gateway {
 
   /** Resolves when the last byte of every answer has gone, or its caller has. */
   async #allAnswered(): Promise<void> {
-    if (this.#callers === 0) return
+    if (this.#open.size === 0) return
     await new Promise<void>((resolve) => {
       this.#whenAnswered = resolve
     })
   }
 
-  #callerIsOver(bodyBytes: number): void {
-    this.#bodies.giveBack(bodyBytes)
-    this.#callers--
-    if (this.#callers === 0) this.#whenAnswered()
-  }
-
   #receive(request: IncomingMessage, response: ServerResponse): void {
+    this.#open.add(response)
+    if (this.#isClosing) response.shouldKeepAlive = false
+    response.once('close', () => {
+      this.#open.delete(response)
+      if (this.#open.size === 0) this.#whenAnswered()
+    })
     if (this.#options.control(request, response)) return
     const id = `hg_${randomUUID()}`
     const url = request.url ?? '/'
     const route = routeProvider(request.method ?? 'GET', url, request.headers)
-    if (request.headers.upgrade !== undefined) {
+    if (request.headers.upgrade?.toLowerCase() === 'websocket') {
       response.writeHead(426, { connection: 'close' }).end()
     } else if (!route) {
       const message = `Headgate knows no provider for ${request.method} ${url.slice(0, 200)}. Anthropic's paths, such as /v1/messages, are served; /anthropic/… forces that provider.`
@@ -180,9 +187,8 @@ export class Gateway {
       patience,
       clock,
       lifeSigns: this.#lifeSigns,
-      onOver: () => this.#callerIsOver(body?.length ?? 0),
+      onOver: () => this.#bodies.giveBack(body?.length ?? 0),
     })
-    this.#callers++
     const call = dispatcher.start(
       {
         id,

@@ -180,6 +180,7 @@ function bounceOf(because: Bounce['kind'], estimate: CostVector, sentAt: EpochMs
     case 'rate_limited':
       return { kind: because, retryAfterMs: null, observation: { limits: [], sentAt } }
     case 'overloaded':
+    case 'disconnected':
       return { kind: because, backoffMs: 300 }
     case 'repriced':
       return { kind: because, estimate: partOf(estimate, 1.3) }

@@ -41,12 +41,25 @@ describe('closing down', () => {
     expect(error.status).toBe(503)
     expect(error.headers.get('x-should-retry')).toBe('true')
     expect(error.headers.get('retry-after')).toBe('1')
-    await expect(fetch(`${gate.url}/healthz`)).rejects.toThrow()
+    await expect(rawCaller(gate.url)).rejects.toThrow()
     open.finish()
     expect((await underWay).type).toBe('message')
     await closed
     expect(gate.wired.dispatcher.size).toBe(0)
     expect(open.stub.received).toHaveLength(1)
+  })
+
+  it('does not wait for a connection that has sent nothing, or half a request', async () => {
+    await using open = await openOneUnderWay()
+    const { gate } = open
+    await rawCaller(gate.url)
+    const half = await rawCaller(gate.url)
+    half.write('POST /v1/messages HTTP/1.1\r\nhost: g\r\ncontent-length: 100\r\n\r\n{')
+    await until(() => gate.wired.gateway.bodyBytes > 0)
+    const closed = gate.wired.close()
+    open.finish()
+    await open.underWay
+    await closed
   })
 
   it('does not wait for idle connections that callers keep', async () => {

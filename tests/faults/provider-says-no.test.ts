@@ -44,6 +44,40 @@ const refusal = (headers: Readonly<Record<string, string>> = {}): Answer => ({
 })
 
 describe('429', () => {
+  it('whose body breaks off is a 429 all the same', async () => {
+    let sent = 0
+    await using stub = await stubUpstream((response) => {
+      sent++
+      if (sent === 1) {
+        response.writeHead(429, { 'retry-after': '20', 'content-length': '1000' })
+        response.write('{"type":"error"')
+        setImmediate(() => response.destroy())
+      } else {
+        response.writeHead(200, { 'content-type': 'application/json' }).end(OK.body)
+      }
+    })
+    await using gate = await openHarness({ upstream: stub.url, speed: 200 })
+    await gate.client().messages.create(ask('x'))
+    expect(gate.of('bounced').map(({ reason }) => reason)).toEqual(['rate_limited'])
+    expect(gate.of('settled')[0]?.facts.queuedMs).toBeGreaterThanOrEqual(20_000)
+    await gate.idle()
+  })
+
+  it('that names no wait is not asked again at once', async () => {
+    await using stub = await stubUpstream((response) =>
+      response.writeHead(429, { 'retry-after': '0' }).end(errorBody('rate_limit_error')),
+    )
+    await using gate = await openHarness({
+      upstream: stub.url,
+      speed: 200,
+      queue: { maxWaitMs: 60_000 },
+    })
+    await failureOf(gate.client().messages.create(ask('x')))
+    // One second, two, four and so on: six pauses fill a minute.
+    expect(stub.received.length).toBeLessThanOrEqual(7)
+    await gate.idle()
+  })
+
   const inTenSeconds = {
     date: 'Sun, 22 Nov 2026 08:00:00 GMT',
     at: 'Sun, 22 Nov 2026 08:00:10 GMT',

@@ -27,7 +27,9 @@ function modelGroup(model: string): string {
   if (named) return familyGroup(named[1], named[2], named[3])
   const numbered = NUMBERED_FIRST.exec(model)
   if (numbered) return familyGroup(numbered[3], numbered[1], numbered[2])
-  return PLAIN_NAME.test(model) && !RESERVED.has(model) ? model : 'unknown'
+  const isPlain = PLAIN_NAME.test(model) && !RESERVED.has(model)
+  // A key that was put in the wrong place must not become a name that is shown.
+  return isPlain && !model.startsWith('sk-') ? model : 'unknown'
 }
 
 function familyGroup(family = '', major = '', minor: string | undefined): string {
