@@ -290,6 +290,7 @@ export class Gate {
    * each flow starts as if it came now.
    */
   adopt(tickets: readonly Ticket[], now: EpochMs): void {
+    this.#limits.forgetOthers(now)
     for (const ticket of tickets) {
       this.#tickets.set(ticket.id, ticket)
       ticket.order = this.#arrivals++

@@ -19,8 +19,8 @@ const LONGEST_WINDOW_MS = 3_600_000
 
 /** How fast the estimate of others' use follows. */
 const FOLLOW_OTHERS_MS = 30_000
-/** Others are never believed to take it all: a little always goes through and brings news. */
-const MOST_FOR_OTHERS = 0.95
+/** Others are never believed to take more: enough goes through to bring news, and to be corrected. */
+const MOST_FOR_OTHERS = 0.7
 /** The guard band, as parts of the capacity: at first, its step at each surprise, and its most. */
 const GUARD_FIRST = 0.01
 const GUARD_STEP = 0.04
@@ -114,6 +114,12 @@ export class LearntLimit {
     if (this.#observedAt === null) return level.least
     if (believed > level.most) return level.likely
     return Math.max(believed, level.least)
+  }
+
+  /** Those who were taken for others turned out to be our own. */
+  forgetOthers(now: EpochMs): void {
+    this.#othersPerMs = 0
+    this.meter.setRate(this.meter.limit.amount / this.#windowMs, now)
   }
 
   /** The provider refused although this limit seemed to have room: keep a little more back. */

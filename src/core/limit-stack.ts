@@ -155,6 +155,10 @@ export class LimitStack {
     tightest?.surprised()
   }
 
+  forgetOthers(now: EpochMs): void {
+    for (const learnt of this.#learnt.values()) learnt.forgetOthers(now)
+  }
+
   isFull(now: EpochMs): boolean {
     return this.#meters.every((meter) => meter.remaining(now) >= capacityOf(meter.limit))
   }
