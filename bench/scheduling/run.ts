@@ -112,7 +112,7 @@ function traceScenarios(): Scenario[] {
           ),
           8,
         ),
-      limits: { requests: 4000, inputTokens: 1_500_000, outputTokens: 3_000_000 },
+      limits: { requests: 4000, inputTokens: 1_000_000, outputTokens: 3_000_000 },
       contenders: everyone,
       seed: 8,
     },
