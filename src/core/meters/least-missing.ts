@@ -30,19 +30,32 @@ export class LeastMissing {
     lows.shift()
   }
 
-  /** The least that was missing after an instant, as far as noted; Infinity when nothing was. */
+  /**
+   * The least that was missing after an instant, as far as noted; Infinity when nothing was. Looks
+   * from the end: what is given back was mostly taken a moment ago.
+   */
   since(at: EpochMs): number {
-    return this.#lows.find((low) => low.at > at)?.missing ?? Number.POSITIVE_INFINITY
+    let least = Number.POSITIVE_INFINITY
+    for (let index = this.#lows.length - 1; index >= 0; index--) {
+      const low = this.#lows[index]
+      if (!low || low.at <= at) break
+      least = low.missing
+    }
+    return least
   }
 
   /** It turned out that the bucket was fuller by `amount` ever since an instant. */
   raise(amount: number, since: EpochMs): void {
     const lows = this.#lows
-    for (const low of lows) if (low.at > since) low.missing -= amount
-    for (let index = lows.length - 2; index >= 0; index--) {
-      const low = lows[index]
-      const next = lows[index + 1]
-      if (low && next && low.missing >= next.missing) lows.splice(index, 1)
+    let from = lows.length
+    for (let low = lows[from - 1]; low && low.at > since; low = lows[from - 1]) {
+      low.missing -= amount
+      from--
     }
+    const raised = lows[from]
+    if (!raised) return
+    let kept = from
+    while (kept > 0 && (lows[kept - 1]?.missing ?? 0) >= raised.missing) kept--
+    if (kept < from) lows.splice(kept, from - kept)
   }
 }
