@@ -11,8 +11,8 @@ import { MODEL, plainBody } from './workloads.ts'
 export type Row = Readonly<Record<string, string>>
 
 export function tracesFolder(): string | null {
-  const folder = process.env.HEADGATE_TRACES ?? join(import.meta.dirname, '../../../shared/traces')
-  return existsSync(folder) ? folder : null
+  const folder = process.env.HEADGATE_TRACES
+  return folder && existsSync(folder) ? folder : null
 }
 
 export function readTrace(folder: string, name: string): Row[] {
