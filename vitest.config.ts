@@ -18,6 +18,7 @@ export default defineConfig({
         test: {
           name: 'integration',
           include: ['tests/**/*.test.ts'],
+          globalSetup: 'tests/servers/install-redis.ts',
           // These start servers and programs, and send signals.
           pool: 'forks',
           testTimeout: 30_000,

@@ -2,16 +2,17 @@
 // SDK before it. Owns: opening, watching and closing it. Must not know: what any test proves.
 import { setTimeout as pause } from 'node:timers/promises'
 import Anthropic, { type ClientOptions } from '@anthropic-ai/sdk'
-import { type Wired, wire } from '../src/cli/wire.ts'
+import { type GatewayEvents, type Wired, wire } from '../src/cli/wire.ts'
 import { type Status, statusSchema } from '../src/control/status.ts'
 import { type Clock, realClock } from '../src/core/clock.ts'
 import type { CostVector } from '../src/core/cost.ts'
 import { seededRandom } from '../src/core/random.ts'
 import type { Refusal } from '../src/core/refusal.ts'
-import type { CallFacts, DispatchEvents, Outcome } from '../src/dispatch/events.ts'
+import type { CallFacts, Outcome } from '../src/dispatch/events.ts'
 import { type Emulator, type EmulatorOptions, startEmulator } from '../src/emulator/emulator.ts'
 import type { UndiciUpstreamOptions } from '../src/gateway/undici-upstream.ts'
 import type { ProviderSettings, Settings } from '../src/policy/settings.ts'
+import { MEMORY } from '../src/policy/store-address.ts'
 
 export const MODEL = 'claude-sonnet-5'
 
@@ -35,6 +36,9 @@ export type Happening =
       readonly reason: string
       readonly status: number | null
     }
+  | { readonly kind: 'store_degraded'; readonly policy: string; readonly why: string }
+  | { readonly kind: 'store_returned'; readonly afterMs: number; readonly rejoined: number }
+  | { readonly kind: 'store_warned'; readonly sentence: string }
   | { readonly kind: 'failed'; readonly error: unknown }
 
 export interface HarnessOptions {
@@ -44,6 +48,9 @@ export interface HarnessOptions {
   /** The clock of gateway and emulator runs so many times as fast. */
   readonly speed?: number
   readonly queue?: Partial<Settings['queue']>
+  /** @default memory */
+  readonly store?: Settings['store']
+  readonly onStoreFailure?: Settings['onStoreFailure']
   readonly anthropic?: Partial<ProviderSettings>
   readonly maxBodyMemoryBytes?: number
   /** In real time, whatever `speed`. */
@@ -78,7 +85,7 @@ export async function openHarness(options: HarnessOptions = {}): Promise<Harness
         })
       : null
   const happenings: Happening[] = []
-  const wired = wire({
+  const wired = await wire({
     settings: settingsFor(options, options.upstream ?? emulator?.url ?? ''),
     clock,
     random: seededRandom(1),
@@ -111,7 +118,8 @@ function settingsFor(options: HarnessOptions, upstream: string): Settings {
   return {
     host: '127.0.0.1',
     port: 0,
-    store: 'memory',
+    store: options.store ?? MEMORY,
+    onStoreFailure: options.onStoreFailure ?? 'degrade',
     queue: {
       maxWaitMs: 600_000,
       maxQueued: 20_000,
@@ -133,13 +141,16 @@ function settingsFor(options: HarnessOptions, upstream: string): Settings {
   }
 }
 
-function recorderInto(happenings: Happening[]): DispatchEvents {
+function recorderInto(happenings: Happening[]): GatewayEvents {
   return {
     settled: (facts, outcome, status, actual) =>
       happenings.push({ kind: 'settled', facts, outcome, status, actual }),
     refused: (facts, refusal) => happenings.push({ kind: 'refused', facts, refusal }),
     cancelled: (facts) => happenings.push({ kind: 'cancelled', facts }),
     bounced: (facts, reason, status) => happenings.push({ kind: 'bounced', facts, reason, status }),
+    storeDegraded: (outage) => happenings.push({ kind: 'store_degraded', ...outage }),
+    storeReturned: (back) => happenings.push({ kind: 'store_returned', ...back }),
+    storeWarned: (sentence) => happenings.push({ kind: 'store_warned', sentence }),
     failed: (error) => happenings.push({ kind: 'failed', error }),
   }
 }

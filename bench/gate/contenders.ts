@@ -55,6 +55,7 @@ export function ticket(id: string, resource: string, flow: string): TicketReques
     deadlineAt: Number.POSITIVE_INFINITY,
     place: null,
     parked: false,
+    holder: null,
   }
 }
 

@@ -28,7 +28,8 @@ describe('headgate check', () => {
       '',
       'listen: host | ::1 | whole.yaml',
       'listen: port | 0 | --port',
-      'store | memory | whole.yaml',
+      'store | rediss://cache:6379?prefix=team-a | whole.yaml',
+      'on_store_failure | closed | whole.yaml',
       'queue.max_wait | 5m | whole.yaml',
       'queue.max_queued | 50 | whole.yaml',
       'queue.aging | 30s | whole.yaml',
@@ -39,7 +40,7 @@ describe('headgate check', () => {
       'providers.anthropic.base_url | https://example.test/prefix | whole.yaml',
       'providers.anthropic.api_key | set, not shown | whole.yaml',
       'providers.anthropic.floors | soft 20000, hard 2000 | whole.yaml',
-      'providers.anthropic.limits | claude-sonnet-4*: requests 1000/min burst 50, input_tokens 80000/min, output_tokens 16000/min, tokens 2000000/day fixed, concurrency 10 | whole.yaml',
+      'providers.anthropic.limits | claude-sonnet-4*: requests 1000/min burst 50, input_tokens 80000/min, output_tokens 16000/min, tokens 200000/min sliding, tokens 2000000/day fixed in Europe/Berlin, concurrency 10 | whole.yaml',
       '',
     ])
   })

@@ -4,12 +4,15 @@ import { statusOf } from '../control/status.ts'
 import { ConfigError } from '../policy/problem.ts'
 import { type Loaded, loadSettings } from '../policy/resolve.ts'
 import { type Flags, SETTINGS } from '../policy/setting-table.ts'
+import type { Settings } from '../policy/settings.ts'
+import { StoreSetupError } from '../stores/redis/server-check.ts'
 import { createLog, type Log } from '../telemetry/log.ts'
 import { EXIT, type ExitCode } from './exit-codes.ts'
 import type { Io } from './io.ts'
 import { listenFailure, localUrl } from './listen-failure.ts'
 import { logDispatch } from './log/dispatch-log.ts'
 import { GateWatch } from './log/gate-watch.ts'
+import { logStore } from './log/store-log.ts'
 import { Story } from './log/story.ts'
 import { type Paint, paintFor } from './terminal/paint.ts'
 import { headgateVersion } from './version.ts'
@@ -20,11 +23,13 @@ export async function runServe(flags: Flags, io: Io): Promise<ExitCode> {
   if (!loaded) return EXIT.usage
   const { settings, warnings } = loaded
   const log = openLog(loaded, io)
-  const { wired, url } = await listen(loaded, log, io)
+  const wired = await open(loaded, log, io)
+  if (!wired) return EXIT.failed
+  const url = await listen(wired, settings, io)
   if (url === null) return EXIT.failed
   if (log instanceof Story) io.stdout.write(banner(url, settings, paintFor(io.stdout, io.env)))
-  else log.event({ kind: 'gate.listening', url, store: settings.store })
-  for (const warning of warnings) log.warn(warning)
+  else log.event({ kind: 'gate.listening', url, store: settings.store.shown })
+  for (const warning of [...warnings, ...wired.warnings]) log.warn(warning)
   const exitCode = await untilStopped(wired, log, io)
   log.flush()
   return exitCode
@@ -47,26 +52,40 @@ function openLog({ settings }: Loaded, { stdout, env, clock }: Io): Log {
   return createLog({ level, format: 'json', destination: stdout.fd ?? stdout })
 }
 
-/** A gateway that listens, or a null URL when its address can't be had: the user has been told why. */
-async function listen(
+/** A gateway, or null when its store is not what it should be: the user has been told why. */
+async function open(
   { settings }: Loaded,
   log: Log,
   { clock, random, stderr }: Io,
-): Promise<{ wired: Wired; url: string | null }> {
+): Promise<Wired | null> {
+  let wired: Wired | null = null
   const watch = new GateWatch({
     clock,
     log,
-    snapshot: () => wired.store.snapshot(),
+    snapshot: async () => (await wired?.store.snapshot()) ?? [],
     ...(log instanceof Story ? { waiting: (line) => log.waiting(line) } : {}),
   })
-  const wired = wire({ settings, clock, random, events: logDispatch(log, watch) })
+  const events = { ...logDispatch(log, watch), ...logStore(log) }
   try {
-    return { wired, url: await wired.gateway.listen() }
+    wired = await wire({ settings, clock, random, events })
+    return wired
   } catch (error) {
+    if (!(error instanceof StoreSetupError)) throw error
+    stderr.write(`headgate: ${error.message}\n`)
+    return null
+  }
+}
+
+/** Where the gateway listens, or null when its address can't be had: the user has been told why. */
+async function listen(wired: Wired, settings: Settings, { stderr }: Io): Promise<string | null> {
+  try {
+    return await wired.gateway.listen()
+  } catch (error) {
+    await wired.close()
     const why = listenFailure(error, settings)
     if (why === null) throw error
     stderr.write(`headgate: ${why}\n`)
-    return { wired, url: null }
+    return null
   }
 }
 
@@ -102,6 +121,8 @@ async function untilStopped(wired: Wired, log: Log, { process }: Io): Promise<Ex
   const onCrash = (error: unknown): void => {
     log.error('headgate', error)
     endNow()
+    // Connections to a store would keep the process alive.
+    if (!isStopping) wired.close().catch((late: unknown) => log.error('headgate', late))
   }
   const onSignal = (signal: NodeJS.Signals): void => {
     if (isStopping) {

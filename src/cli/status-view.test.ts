@@ -95,6 +95,16 @@ describe('the status screen', () => {
     expect(lines).toMatch(/input tokens {2}░+ {2}-500 \/ 30,000 a minute/)
   })
 
+  it.each([
+    ['degrade', 'redis store out of reach: a share of the limits until it is back'],
+    ['open', 'redis store out of reach: no limits until it is back'],
+    ['closed', 'redis store out of reach: nobody new until it is back'],
+  ] as const)('says what is done without the store: %s', (onFailure, text) => {
+    const store = { kind: 'redis', degraded: true, onFailure }
+    const [head] = statusLines({ ...busy, store }, { ...view, columns: 140 })
+    expect(head?.endsWith(text)).toBe(true)
+  })
+
   it('says that nothing has come yet', () => {
     const idle = { ...busy, inFlight: 0, queued: 0, resources: [] }
     expect(statusLines(idle, view).at(-1)).toBe('No call has come through yet.')

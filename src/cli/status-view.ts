@@ -34,9 +34,21 @@ function headLine({ inFlight, queued, store }: Status, { url, columns, paint }: 
     `${paint('bold', 'Headgate')} ${url}`,
     `${amountInWords(inFlight)} in flight`,
     waiting(queued, paint),
-    store.degraded ? paint('red', `${store.kind} store out of reach`) : `${store.kind} store`,
+    store.degraded ? paint('red', storeInWords(store)) : storeInWords(store),
   ]
   return joinFitting(parts, '   ', columns)
+}
+
+const WITHOUT_STORE = {
+  degrade: 'a share of the limits',
+  open: 'no limits',
+  closed: 'nobody new',
+} as const
+
+function storeInWords({ kind, degraded, onFailure }: Status['store']): string {
+  if (!degraded) return `${kind} store`
+  const meanwhile = onFailure ? `: ${WITHOUT_STORE[onFailure]} until it is back` : ''
+  return `${kind} store out of reach${meanwhile}`
 }
 
 function resourceLines(resource: ResourceStatus, view: View): string[] {

@@ -1,5 +1,5 @@
-// Puts a gateway together from its settings. Owns: the one place that picks a store and a transport.
-// Must not know: flags, terminals.
+// Puts a gateway together from its settings. Owns: what is handed to whom, and the order of closing
+// down. Must not know: flags, terminals.
 
 import { createControl } from '../control/control.ts'
 import type { GateSettings } from '../core/admission.ts'
@@ -13,13 +13,16 @@ import { Gateway } from '../gateway/gateway.ts'
 import { UndiciUpstream, type UndiciUpstreamOptions } from '../gateway/undici-upstream.ts'
 import { limitsOf, type Settings } from '../policy/settings.ts'
 import type { Provider } from '../providers/provider.ts'
-import { MemoryStore } from '../stores/memory/memory-store.ts'
+import { openStore, type StoreEvents } from './open-store.ts'
+
+/** What a gateway tells of its work. */
+export type GatewayEvents = DispatchEvents & StoreEvents
 
 export interface WireOptions {
   readonly settings: Settings
   readonly clock: Clock
   readonly random: () => number
-  readonly events: DispatchEvents
+  readonly events: GatewayEvents
   /** How long the provider may be silent. @default as long as its slowest answers and its clients are */
   readonly upstreamTimeouts?: UndiciUpstreamOptions
 }
@@ -28,6 +31,8 @@ export interface Wired {
   readonly gateway: Gateway
   readonly dispatcher: Dispatcher
   readonly store: Store
+  /** What was found of the store: sentences for the log. */
+  readonly warnings: readonly string[]
   /** Closes down in order: callers first, then connections, then the store. */
   close(): Promise<void>
 }
@@ -39,11 +44,16 @@ const UPSTREAM_TIMEOUTS: UndiciUpstreamOptions = {
   idleTimeoutMs: 5 * 60_000,
 }
 
-/** A gateway that is ready to listen. */
-export function wire(options: WireOptions): Wired {
+/**
+ * A gateway that is ready to listen.
+ *
+ * @throws StoreSetupError when the store's address or its server is wrong.
+ */
+export async function wire(options: WireOptions): Promise<Wired> {
   const { settings, clock, random, events, upstreamTimeouts = UPSTREAM_TIMEOUTS } = options
   const upstream = new UndiciUpstream(upstreamTimeouts)
-  const store = new MemoryStore(clock, (resource) => gateSettings(settings, resource))
+  const settingsOf = (resource: string): GateSettings => gateSettings(settings, resource)
+  const { store, warnings } = await openStore({ settings, settingsOf, clock, random, events })
   const bases = new Map<string, UpstreamBase>()
   const dispatcher = new Dispatcher({
     clock,
@@ -74,6 +84,7 @@ export function wire(options: WireOptions): Wired {
     control: createControl({
       clock,
       store,
+      ...(settings.store.kind !== 'memory' && { onStoreFailure: settings.onStoreFailure }),
       isReady: () => isReady,
       failed: (error) => events.failed(error),
     }),
@@ -85,7 +96,7 @@ export function wire(options: WireOptions): Wired {
     await upstream.close()
     await store.close()
   }
-  return { gateway, dispatcher, store, close }
+  return { gateway, dispatcher, store, warnings, close }
 }
 
 function baseOf(url: string): UpstreamBase {

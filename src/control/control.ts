@@ -19,7 +19,7 @@ export function createControl(
     '/healthz': (response) => sendJson(response, 200, { status: 'ok' }),
     '/readyz': (response) =>
       options.isReady()
-        ? sendJson(response, 200, { status: 'ready' })
+        ? sendJson(response, 200, readiness(options.store))
         : sendJson(response, 503, { status: 'shutting down' }),
     '/headgate/v1/status': async (response) => sendJson(response, 200, await statusOf(options)),
   }
@@ -42,6 +42,11 @@ export function createControl(
     }
     return true
   }
+}
+
+/** Without its store a gateway still works: taking it out of service would only make matters worse. */
+function readiness({ isDegraded }: StatusSource['store']): Readonly<Record<string, string>> {
+  return isDegraded ? { status: 'ready', store: 'degraded' } : { status: 'ready' }
 }
 
 function pathOf(request: IncomingMessage): string {

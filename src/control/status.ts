@@ -4,10 +4,13 @@ import type { Binding, LimitSnapshot } from '../core/admission.ts'
 import type { Clock } from '../core/clock.ts'
 import type { ResourceSnapshot, Store } from '../core/store.ts'
 import { describeBinding } from '../dispatch/wait-message.ts'
+import type { StoreFailurePolicy } from '../policy/settings.ts'
 
 export interface StatusSource {
   readonly clock: Clock
   readonly store: Store
+  /** Only of a store that is shared: what is done while it is out of reach. */
+  readonly onStoreFailure?: StoreFailurePolicy
 }
 
 const limitSchema = z.object({
@@ -41,20 +44,29 @@ const resourceSchema = z.object({
 export const statusSchema = z.object({
   inFlight: z.number(),
   queued: z.number(),
-  store: z.object({ kind: z.string(), degraded: z.boolean() }),
+  store: z.object({
+    kind: z.string(),
+    degraded: z.boolean(),
+    /** Only of a store that is shared: what is done while it is out of reach. */
+    onFailure: z.enum(['degrade', 'open', 'closed']).optional(),
+  }),
   resources: z.array(resourceSchema),
 })
 
 export type Status = z.infer<typeof statusSchema>
 export type ResourceStatus = z.infer<typeof resourceSchema>
 
-export async function statusOf({ clock, store }: StatusSource): Promise<Status> {
+export async function statusOf({
+  clock,
+  store,
+  onStoreFailure: onFailure,
+}: StatusSource): Promise<Status> {
   const snapshots = await store.snapshot()
   const now = clock.now()
   return {
     inFlight: sum(snapshots, ({ inFlight }) => inFlight),
     queued: sum(snapshots, ({ queued }) => queued),
-    store: { kind: store.kind, degraded: store.isDegraded },
+    store: { kind: store.kind, degraded: store.isDegraded, ...(onFailure && { onFailure }) },
     resources: snapshots.map((snapshot) => resourceStatus(snapshot, now)),
   }
 }

@@ -8,6 +8,11 @@ import type { Observation } from './observation.ts'
 export interface GateSettings {
   /** Limits that the operator wrote. Learnt ones stand beside them; all must admit. */
   readonly limits: readonly Limit[]
+  /**
+   * What of each of these is used already when the gate begins, by index; no slots. For one that
+   * goes on with a share of what another gate had.
+   */
+  readonly used?: readonly number[]
   /** Whether the provider's limits are to be learnt: starts slowly until its answers show them. */
   readonly learns: boolean
   /** How long a ticket waits in a lane before it rises to the next. */

@@ -41,3 +41,24 @@ export const NOTHING: CostVector = costOf({ requests: 0 })
 export function amountOf(cost: CostVector, dimension: Dimension): number {
   return dimension === 'concurrency' ? 1 : cost[dimension]
 }
+
+export function isNothing({
+  requests,
+  input_tokens,
+  output_tokens,
+  tokens,
+  cost,
+}: CostVector): boolean {
+  return !requests && !input_tokens && !output_tokens && !tokens && !cost
+}
+
+/** The larger of two amounts in each dimension. */
+export function atLeast(cost: CostVector, least: CostVector): CostVector {
+  return {
+    requests: Math.max(cost.requests, least.requests),
+    input_tokens: Math.max(cost.input_tokens, least.input_tokens),
+    output_tokens: Math.max(cost.output_tokens, least.output_tokens),
+    tokens: Math.max(cost.tokens, least.tokens),
+    cost: Math.max(cost.cost, least.cost),
+  }
+}

@@ -33,6 +33,7 @@ function ticketOf(wish: Wish, now = 0): Ticket {
       deadlineAt: Number.POSITIVE_INFINITY,
       place,
       parked: false,
+      holder: null,
     },
     share,
     now,
@@ -295,6 +296,24 @@ class Twins {
 }
 
 describe('FairQueue', () => {
+  it('is left by a ticket as if that had never come, however odd its share', () => {
+    const startTag = (visitors: readonly number[]): number => {
+      const queue = new FairQueue(AGING_MS)
+      queue.append(ticketOf({ share: 1 / 3 }))
+      queue.append(ticketOf({ share: 1 / 3 }))
+      const guests = visitors.map((share) => ticketOf({ share }))
+      for (const guest of guests) queue.append(guest)
+      for (const guest of guests) queue.remove(guest)
+      return queue.startTagOf(ticketOf({}))
+    }
+    const share = fc.double({ min: 0, max: 1000, noNaN: true })
+    fc.assert(
+      fc.property(fc.array(share), (visitors) => {
+        expect(startTag(visitors)).toBe(startTag([]))
+      }),
+    )
+  })
+
   it('decides as a naive queue does that looks for everything', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 120 }), (steps) => {

@@ -14,6 +14,13 @@ import type { Place } from './ticket.ts'
 /** Rested flows whose lead is remembered while others wait; more make the lane's time move on. */
 const REMEMBERED_LEADS = 1000
 
+/**
+ * Virtual time is counted in whole ticks, so that sums of turns are exact, and a turn that is taken
+ * back leaves nothing behind: fractions would, and equals would then go in another order. A double
+ * holds two million turns of a whole limit each.
+ */
+const TICKS = 2 ** 32
+
 export class FairQueue {
   readonly #lanes = LANES.map(() => new LaneQueue())
   readonly #agingMs: number
@@ -111,7 +118,7 @@ export class FairQueue {
   correct(ticket: Ticket, shareDelta: number): void {
     const { flow } = ticket
     if (!flow || shareDelta === 0) return
-    flow.tag += shareDelta / ticket.weight
+    flow.tag += timeOf(ticket, shareDelta)
     if (flow.first) retag(flow)
     else this.#rest(flow)
   }
@@ -252,7 +259,12 @@ export class FairQueue {
   }
 }
 
-const turnOf = (ticket: Ticket): number => ticket.share / ticket.weight
+/** How much of virtual time a share of a ticket's weight moves on, or back. */
+function timeOf(ticket: Ticket, share: number): number {
+  return Math.trunc((share / ticket.weight) * TICKS) / TICKS
+}
+
+const turnOf = (ticket: Ticket): number => timeOf(ticket, ticket.share)
 
 function flowOf(ticket: Ticket): Flow {
   if (!ticket.flow) throw new Error(`ticket ${ticket.id} is not in line`)

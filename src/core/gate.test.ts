@@ -44,6 +44,7 @@ const request = (given: Partial<TicketRequest> = {}): TicketRequest => ({
   deadlineAt: Number.POSITIVE_INFINITY,
   place: null,
   parked: false,
+  holder: null,
   ...given,
 })
 
@@ -114,10 +115,61 @@ describe('Gate', () => {
     expect(gate.snapshot(EPOCH + 10).limits[0]?.guard).toBeGreaterThan(before)
   })
 
-  it('refuses an id that it has', () => {
-    const gate = new Gate(settings, EPOCH)
-    gate.enqueue(request({ id: 'same' }), EPOCH)
-    expect(() => gate.enqueue(request({ id: 'same' }), EPOCH)).toThrow('same')
+  it('judges after those have gone whose holders died before, however late it is woken', () => {
+    const gate = new Gate({ ...settings, limits: [slots(1)], maxQueued: 1 }, EPOCH)
+    const holder = { id: 'silent', ttlMs: 1000 }
+    const [lease, waiting] = [request({ holder }), request({ holder })]
+    gate.enqueue(lease, EPOCH)
+    gate.enqueue(waiting, EPOCH)
+    expect(gate.enqueue(request(), EPOCH + 999)).toMatchObject({ kind: 'refused' })
+    expect(gate.wakeAt).toBe(EPOCH + 1000)
+    expect(gate.settle(lease.id, costOf({}), true, EPOCH + 5000)).toBe(false)
+    expect(gate.position(waiting.id, EPOCH + 5000)).toBeNull()
+    expect(gate.enqueue(request(), EPOCH + 5000)).toEqual({ kind: 'admitted' })
+  })
+
+  it('leaves itself pumped by an operation that finds nothing', () => {
+    const gate = new Gate({ ...settings, limits: [slots(1)] }, EPOCH)
+    const silent = request({ holder: { id: 'silent', ttlMs: 1000 } })
+    const next = request()
+    gate.enqueue(silent, EPOCH)
+    gate.enqueue(next, EPOCH)
+    gate.takeGrants()
+    expect(gate.release(silent.id, EPOCH + 2000)).toBe(false)
+    expect(gate.takeGrants().map(({ id }) => id)).toEqual([next.id])
+  })
+
+  it('begins with what is used already, and counts no slot for it', () => {
+    const perHour: Limit = {
+      algorithm: 'fixed_window',
+      dimension: 'input_tokens',
+      amount: 5000,
+      windowMs: 3_600_000,
+      source: 'configured',
+    }
+    const limits = [slots(2), perHour]
+    const gate = new Gate({ ...settings, limits, used: [1, 4500] }, EPOCH)
+    expect(gate.snapshot(EPOCH).limits.map(({ remaining }) => remaining)).toEqual([2, 500])
+    expect(gate.enqueue(request(), EPOCH)).toMatchObject({ kind: 'waiting' })
+  })
+
+  it('takes off what rejoined leases reserve, until they end, whoever counted them', () => {
+    const gate = new Gate({ ...settings, learns: true }, EPOCH)
+    const observe = (left: number, now: number) =>
+      gate.observe({ limits: [stated({ remaining: left })], sentAt: now }, now)
+    observe(20_000, EPOCH)
+    const tickets = ['this', 'another'].map((countedIn) => ({
+      request: request(),
+      grantedAt: EPOCH - 100,
+      countedIn,
+    }))
+    expect(gate.rejoin(tickets, costOf({ requests: 0 }), 'this', EPOCH)).toHaveLength(2)
+    expect(remaining(gate, EPOCH)).toBe(19_000)
+    observe(50_000, EPOCH)
+    expect(remaining(gate, EPOCH)).toBe(48_000)
+    for (const { request } of tickets) gate.settle(request.id, request.estimate, true, EPOCH)
+    observe(50_000, EPOCH)
+    expect(remaining(gate, EPOCH)).toBe(50_000)
   })
 
   it('shares by weight what a limit of no amount at all cannot measure', () => {

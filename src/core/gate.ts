@@ -1,11 +1,10 @@
-// The gate of one resource: a state machine that decides who passes, and when. Owns: tickets,
-// leases, and the order of checks. Must not know: clocks, sockets, other resources, any store.
+// The gate of one resource: a state machine that decides who passes, and when. Owns: what becomes of
+// tickets and leases. Must not know: clocks, sockets, other resources, any store.
 //
-// Every operation takes the present instant and leaves the gate pumped: whoever may pass has passed.
-// Those admitted are collected by `takeGrants`; `nextAt` is when to call `pump` again.
-import { AdaptiveConcurrency } from './adaptive-concurrency.ts'
+// Every operation takes the present instant, first ends what holders had who have died by then, and
+// leaves the gate pumped: whoever may pass has passed. Those admitted are collected by `takeGrants`;
+// `wakeAt` is when to call `pump` again.
 import type {
-  Binding,
   Bounce,
   GateSettings,
   GateSnapshot,
@@ -15,25 +14,17 @@ import type {
   Refused,
 } from './admission.ts'
 import type { EpochMs } from './clock.ts'
-import type { CostVector } from './cost.ts'
+import { type CostVector, isNothing } from './cost.ts'
 import { FairQueue } from './fair-queue.ts'
-import { Heap } from './heap.ts'
+import { Leases } from './leases.ts'
 import { LimitStack } from './limit-stack.ts'
 import { Ticket } from './line.ts'
-import { TokenBucket } from './meters/token-bucket.ts'
 import type { Observation } from './observation.ts'
-import { AFTER_REFUSAL, COLD_START, Ramp } from './ramp.ts'
-import type { Place, TicketRequest } from './ticket.ts'
+import { Restraints } from './restraints.ts'
+import { Retries } from './retries.ts'
+import { Roll } from './roll.ts'
+import type { OwnTicket, Place, TicketRequest } from './ticket.ts'
 import { Underway } from './underway.ts'
-
-/** A pause that the provider gave no length for: doubled at each refusal in a row, up to the most. */
-const FIRST_PAUSE_MS = 1000
-const LONGEST_GUESSED_PAUSE_MS = 60_000
-const LONGEST_PAUSE_MS = 3_600_000
-
-/** Retries after overload, shared by all callers: so many at once, so many a minute, and one for each success. */
-const RETRY_BURST = 10
-const RETRIES_PER_MINUTE = 20
 
 /** What was learnt of a provider's limits is worth keeping for so long without news. */
 const LEARNT_IS_KEPT_MS = 3_600_000
@@ -43,42 +34,23 @@ const NEVER = Number.POSITIVE_INFINITY
 export class Gate {
   readonly #settings: GateSettings
   readonly #queue: FairQueue
-  readonly #tickets = new Map<string, Ticket>()
-  readonly #retrying = new Heap<Ticket>((a, b) => a.retryAt - b.retryAt || a.order - b.order)
+  readonly #roll = new Roll()
+  readonly #retries: Retries
   readonly #limits: LimitStack
-  /** Only where limits are learnt: nobody else asks what a statement can have counted. */
-  readonly #underway: Underway | null
-  readonly #ramp = new Ramp()
-  readonly #concurrency = new AdaptiveConcurrency()
-  readonly #retryBudget: TokenBucket
+  readonly #restraints: Restraints
+  readonly #leases: Leases
   #grants: Ticket[] = []
-  #arrivals = 0
-  #held = 0
-  #pausedUntil: EpochMs = Number.NEGATIVE_INFINITY
-  #refusedInARow = 0
-  /** When the provider's limits were heard of for the first time. */
-  #knownSince: EpochMs = NEVER
-  #refusedAt: EpochMs = Number.NEGATIVE_INFINITY
   #nextAt: EpochMs = NEVER
-  #boundBy: Binding | null = null
 
   constructor(settings: GateSettings, now: EpochMs) {
     this.#settings = settings
     this.#queue = new FairQueue(settings.agingMs)
-    this.#limits = new LimitStack(settings.limits, settings.floors, now)
-    this.#underway = settings.learns ? new Underway() : null
-    this.#retryBudget = new TokenBucket(
-      {
-        algorithm: 'token_bucket',
-        dimension: 'requests',
-        amount: RETRIES_PER_MINUTE,
-        windowMs: 60_000,
-        burst: RETRY_BURST,
-        source: 'configured',
-      },
-      now,
-    )
-    if (settings.learns) this.#ramp.start(COLD_START)
+    this.#retries = new Retries(now)
+    this.#limits = new LimitStack(settings.limits, settings.floors, now, settings.used)
+    // Nobody else asks what a statement can have counted.
+    const underway = settings.learns ? new Underway() : null
+    this.#restraints = new Restraints(this.#limits, underway)
+    this.#leases = new Leases(this.#limits, underway, this.#queue)
   }
 
   /** When the next ticket can be admitted without any further event; Infinity when none can. */
@@ -86,37 +58,33 @@ export class Gate {
     return this.#nextAt
   }
 
-  /** When to call `pump` again if nothing happens: `nextAt`, or when a ticket rises a lane. */
+  /** When to call `pump` again if nothing happens: `nextAt`, or when a ticket rises a lane or expires. */
   get wakeAt(): EpochMs {
-    return Math.min(this.#nextAt, this.#queue.nextRiseAt)
+    return Math.min(this.#nextAt, this.#queue.nextRiseAt, this.#roll.nextExpiryAt)
   }
 
   get inFlight(): number {
-    return this.#held
+    return this.#leases.held
   }
 
   /** Tickets that wait, those aside included. */
   get queued(): number {
-    return this.#tickets.size - this.#held
+    return this.#roll.size - this.#leases.held
   }
 
   /** The tickets admitted since the last call, in order. */
   takeGrants(): readonly Ticket[] {
-    if (this.#grants.length === 0) return this.#grants
     const grants = this.#grants
-    this.#grants = []
+    if (grants.length > 0) this.#grants = []
     return grants
   }
 
+  /** A ticket that is here already, since its first answer was lost, is answered as it stands. */
   enqueue(request: TicketRequest, now: EpochMs): Placement {
-    if (this.#tickets.has(request.id)) throw new Error(`ticket ${request.id} is already here`)
-    const ticket = new Ticket(request, this.#limits.shareOf(request.estimate), now)
-    ticket.order = this.#arrivals++
-    const passes = !request.parked && this.#passesAtOnce(ticket, now)
-    // Whoever had a place before is taken back: the wait that a newcomer faces is not its own.
-    const refusal = passes || request.place ? null : this.#refusalOf(ticket, now)
-    if (!refusal) this.#take(ticket, request)
-    if (passes) this.#admit(ticket, now)
+    const known = this.#find(request.id, now)
+    if (known) this.#roll.heardOf(request.holder, now)
+    const ticket = known ?? this.#ticketFor(request, now)
+    const refusal = known ? null : this.#judge(ticket, request, now)
     this.pump(now)
     if (refusal) return refusal
     if (ticket.state === 'held') return { kind: 'admitted' }
@@ -125,31 +93,31 @@ export class Gate {
 
   /** Takes a ticket out of line. Returns its place, or null when it is not waiting here. */
   cancel(id: string, now: EpochMs): Place | null {
-    const ticket = this.#tickets.get(id)
-    if (!ticket || ticket.state === 'held') return null
-    this.#tickets.delete(id)
-    const place = this.#leaveLine(ticket)
+    const ticket = this.#find(id, now)
+    const place = ticket && ticket.state !== 'held' ? this.#leaveLine(ticket) : null
+    if (ticket && place) this.#roll.remove(ticket)
     this.pump(now)
     return place
   }
 
   /** Raises a waiting ticket one lane. False when it is not in line, or in the highest lane. */
   raise(id: string, now: EpochMs): boolean {
-    const ticket = this.#tickets.get(id)
-    if (ticket?.state !== 'waiting' || !this.#queue.raise(ticket, now)) return false
+    const ticket = this.#find(id, now)
+    const isRaised = ticket?.state === 'waiting' && this.#queue.raise(ticket, now)
     this.pump(now)
-    return true
+    return isRaised
   }
 
   /** Brings a parked ticket back in line, where it would be by now, with a fresh estimate. */
   unpark(id: string, estimate: CostVector, now: EpochMs): boolean {
-    const ticket = this.#tickets.get(id)
-    if (ticket?.state !== 'parked') return false
-    this.#reprice(ticket, estimate)
-    ticket.state = 'waiting'
-    this.#queue.restore(ticket, ticket.startTag)
+    const ticket = this.#find(id, now)
+    const isParked = ticket?.state === 'parked'
+    if (isParked) {
+      this.#reprice(ticket, estimate)
+      this.#restore(ticket)
+    }
     this.pump(now)
-    return true
+    return isParked
   }
 
   /**
@@ -159,21 +127,24 @@ export class Gate {
    * @param exact whether the provider reported it; an estimate may charge more but refunds nothing.
    */
   settle(id: string, actual: CostVector, exact: boolean, now: EpochMs): boolean {
-    const ticket = this.#takeLease(id)
-    if (!ticket) return false
-    this.#recharge(ticket, exact ? actual : atLeast(actual, ticket.estimate), now)
-    this.#endLease(ticket, now)
+    const lease = this.#findLease(id, now)
+    if (lease) {
+      this.#leases.settle(lease, actual, exact, now)
+      this.#roll.remove(lease)
+    }
     this.pump(now)
-    return true
+    return lease !== null
   }
 
   /** Ends a lease that cost nothing: all that it took is given back. */
   release(id: string, now: EpochMs): boolean {
-    const ticket = this.#takeLease(id)
-    if (!ticket) return false
-    this.#refund(ticket, now)
+    const lease = this.#findLease(id, now)
+    if (lease) {
+      this.#leases.refund(lease, now)
+      this.#roll.remove(lease)
+    }
     this.pump(now)
-    return true
+    return lease !== null
   }
 
   /**
@@ -181,82 +152,93 @@ export class Gate {
    * tokens of that the provider has counted already; null while it has not answered.
    */
   revise(id: string, estimate: CostVector, produced: number | null, now: EpochMs): boolean {
-    const ticket = this.#tickets.get(id)
-    if (ticket?.state !== 'held') return false
-    this.#recharge(ticket, estimate, now)
-    this.#underway?.remove(ticket)
-    ticket.estimate = estimate
-    ticket.produced = produced
-    this.#underway?.add(ticket)
+    const lease = this.#findLease(id, now)
+    if (lease) this.#leases.revise(lease, estimate, produced, now)
     this.pump(now)
-    return true
+    return lease !== null
   }
 
   /** The provider has begun to answer a lease: news for the ramp and for the bounds on load. */
   answered(firstAnswerMs: number | null, now: EpochMs): void {
-    this.#refusedInARow = 0
-    this.#ramp.succeeded()
-    this.#concurrency.succeeded(firstAnswerMs, now)
-    this.#retryBudget.correct(-1, now, now)
+    this.#expire(now)
+    this.#restraints.answered(firstAnswerMs, now)
+    this.#retries.succeeded(now)
     this.pump(now)
   }
 
   /** A lease could not be used. Its ticket goes back to the front of its flow, for nothing. */
   bounce(id: string, bounce: Bounce, now: EpochMs): boolean {
-    const ticket = this.#takeLease(id)
-    if (!ticket) return false
-    if (bounce.kind === 'overloaded') this.#concurrency.overloaded(this.#held + 1, now)
-    const startTag = ticket.startTag
-    this.#refund(ticket, now)
-    if (bounce.kind === 'rate_limited') this.#refused(bounce, now)
-    if (bounce.kind === 'repriced') {
-      this.#underway?.undoDeparture(ticket, now)
-      this.#reprice(ticket, bounce.estimate)
-    }
-    this.#tickets.set(id, ticket)
-    if (bounce.kind === 'overloaded' || bounce.kind === 'disconnected') {
-      ticket.state = 'retrying'
-      ticket.retryAt = now + bounce.backoffMs
-      this.#retrying.push(ticket)
-    } else {
-      ticket.state = 'waiting'
-      this.#queue.restore(ticket, startTag)
-    }
+    const lease = this.#findLease(id, now)
+    if (lease) this.#putBack(lease, bounce, now)
     this.pump(now)
-    return true
+    return lease !== null
   }
 
   /** Takes in what an answer says of the provider's limits. */
   observe(observation: Observation, now: EpochMs): void {
-    this.#fuse(observation, now)
+    this.#expire(now)
+    this.#restraints.observe(observation, now)
     this.pump(now)
   }
 
   /** The provider refused a request for a limit's sake, and nobody waits for that one here. */
   refused(refusal: LimitRefusal, now: EpochMs): void {
-    this.#refused(refusal, now)
+    this.#expire(now)
+    this.#restraints.refused(refusal, now)
     this.pump(now)
   }
 
   /** Admits nobody before `until`. An earlier pause is never shortened. */
   pause(until: EpochMs, now: EpochMs): void {
-    this.#pausedUntil = Math.max(this.#pausedUntil, Math.min(until, now + LONGEST_PAUSE_MS))
+    this.#expire(now)
+    this.#restraints.pause(until, now)
     this.pump(now)
+  }
+
+  /** A holder lives, and is believed to for so long. False when it has nothing here (any more). */
+  renew(holderId: string, ttlMs: number, now: EpochMs): boolean {
+    this.#expire(now)
+    const isKnown = this.#roll.renew(holderId, now + ttlMs)
+    this.pump(now)
+    return isKnown
+  }
+
+  /**
+   * Takes in tickets that their owners know of and this gate may not. See `Store.rejoin`.
+   *
+   * @param life names what this gate remembers: a lease that was counted in it is not counted twice.
+   * @returns those that are leases by now. Their grants are not told again.
+   */
+  rejoin(
+    tickets: readonly OwnTicket[],
+    spent: CostVector,
+    life: string | null,
+    now: EpochMs,
+  ): readonly string[] {
+    this.#expire(now)
+    if (!isNothing(spent)) this.#limits.charge(spent, now)
+    for (const own of tickets) this.#rejoin(own, life, now)
+    this.pump(now)
+    const ids = tickets.map(({ request }) => request.id)
+    const held = new Set(ids.filter((id) => this.#roll.findLease(id)))
+    this.#grants = this.#grants.filter(({ id }) => !held.has(id))
+    return [...held]
   }
 
   /** Admits from the head of the line while the limits allow, and works out `nextAt`. */
   pump(now: EpochMs): void {
+    this.#expire(now)
     for (;;) {
       this.#releaseRetries(now)
       const ticket = this.#queue.head(now)
       if (!ticket) {
-        this.#boundBy = null
-        this.#nextAt = this.#nextRetryAt(now)
+        this.#restraints.bindNobody()
+        this.#nextAt = this.#retries.nextAt(now)
         return
       }
-      const readyAt = this.#readyAt(ticket.estimate, now)
+      const readyAt = this.#restraints.readyAt(ticket.estimate, this.#leases.held, now)
       if (readyAt > now) {
-        this.#nextAt = Math.min(readyAt, this.#nextRetryAt(now))
+        this.#nextAt = Math.min(readyAt, this.#retries.nextAt(now))
         return
       }
       this.#admit(ticket, now)
@@ -265,22 +247,20 @@ export class Gate {
 
   /** Where a waiting ticket stands, or null when it does not wait here. */
   position(id: string, now: EpochMs): Prediction | null {
-    const ticket = this.#tickets.get(id)
+    const ticket = this.#roll.find(id)
     return !ticket || ticket.state === 'held' ? null : this.#predict(ticket, now)
   }
 
   /** Gives up all tickets and leases, in arrival order, for another gate to take in. */
   takeAll(): readonly Ticket[] {
-    const all = [...this.#tickets.values()]
-    all.sort((a, b) => a.enqueuedAt - b.enqueuedAt || a.order - b.order)
+    const all = this.#roll.takeAll()
     for (const ticket of all) {
-      if (ticket.state === 'held') this.#takeLease(ticket.id)
+      if (ticket.state === 'held') this.#leases.giveUp(ticket)
       else this.#leaveLine(ticket)
       ticket.flow = null
     }
-    this.#tickets.clear()
+    this.#restraints.bindNobody()
     this.#nextAt = NEVER
-    this.#boundBy = null
     return all
   }
 
@@ -290,18 +270,18 @@ export class Gate {
    * each flow starts as if it came now.
    */
   adopt(tickets: readonly Ticket[], now: EpochMs): void {
+    this.#expire(now)
     this.#limits.forgetOthers(now)
     for (const ticket of tickets) {
-      this.#tickets.set(ticket.id, ticket)
-      ticket.order = this.#arrivals++
+      this.#roll.adopt(ticket)
       ticket.share = this.#limits.shareOf(ticket.estimate)
       if (ticket.state === 'held') {
-        this.#hold(ticket, now)
+        this.#leases.take(ticket, now)
         continue
       }
       ticket.startTag = this.#queue.startTagOf(ticket)
       if (ticket.state === 'waiting') this.#queue.append(ticket)
-      else if (ticket.state === 'retrying') this.#retrying.push(ticket)
+      else if (ticket.state === 'retrying') this.#retries.add(ticket)
     }
     this.pump(now)
   }
@@ -309,36 +289,66 @@ export class Gate {
   /** Whether nothing would be lost by forgetting this gate: nobody waits, holds or owes, and no news is kept. */
   isIdle(now: EpochMs): boolean {
     return (
-      this.#tickets.size === 0 &&
-      this.#pausedUntil <= now &&
-      !this.#concurrency.remembers(now) &&
-      this.#retryBudget.remaining(now) >= RETRY_BURST &&
+      this.#roll.size === 0 &&
+      this.#restraints.isIdle(now) &&
+      this.#retries.isUnspent(now) &&
       this.#limits.isFull(now) &&
       this.#limits.learntAt + LEARNT_IS_KEPT_MS <= now
     )
   }
 
   snapshot(now: EpochMs): GateSnapshot {
-    const { limit } = this.#concurrency
-    let oldest: EpochMs | null = null
-    for (const ticket of this.#tickets.values()) {
-      if (ticket.state !== 'held') oldest = Math.min(oldest ?? NEVER, ticket.enqueuedAt)
-    }
+    const { boundBy, concurrencyLimit, pausedUntil } = this.#restraints
     return {
-      inFlight: this.#held,
+      inFlight: this.#leases.held,
       queued: this.queued,
       nextAt: this.#nextAt === NEVER ? null : this.#nextAt,
-      boundBy: this.#boundBy,
-      pausedUntil: this.#pausedUntil > now ? this.#pausedUntil : null,
-      concurrencyLimit: limit === NEVER ? null : Math.floor(limit),
-      oldestEnqueuedAt: oldest,
+      boundBy,
+      pausedUntil: pausedUntil > now ? pausedUntil : null,
+      concurrencyLimit: concurrencyLimit === NEVER ? null : Math.floor(concurrencyLimit),
+      oldestEnqueuedAt: this.#roll.oldestEnqueuedAt,
       limits: this.#limits.snapshot(now),
     }
   }
 
+  /** What dead holders had leaves the line, or ends as used: what it took stays counted. */
+  #expire(now: EpochMs): void {
+    while (this.#roll.nextExpiryAt <= now) {
+      for (const ticket of this.#roll.takeExpired(now)) {
+        if (ticket.state === 'held') this.#leases.end(ticket, now)
+        else this.#leaveLine(ticket)
+      }
+    }
+  }
+
+  #find(id: string, now: EpochMs): Ticket | null {
+    this.#expire(now)
+    return this.#roll.find(id)
+  }
+
+  #findLease(id: string, now: EpochMs): Ticket | null {
+    this.#expire(now)
+    return this.#roll.findLease(id)
+  }
+
+  #ticketFor(request: TicketRequest, now: EpochMs): Ticket {
+    return new Ticket(request, this.#limits.shareOf(request.estimate), now)
+  }
+
+  /** Takes a newcomer in, unless it is to be refused. */
+  #judge(ticket: Ticket, request: TicketRequest, now: EpochMs): Refused | null {
+    const passes = !request.parked && this.#passesAtOnce(ticket, now)
+    // Whoever had a place before is taken back: the wait that a newcomer faces is not its own.
+    const refusal = passes || request.place ? null : this.#refusalOf(ticket, now)
+    if (!refusal) this.#take(ticket, request, now)
+    if (passes) this.#admit(ticket, now)
+    return refusal
+  }
+
   /** Nobody is before it and nothing restrains: a ticket passes as if there were no gate. */
   #passesAtOnce(ticket: Ticket, now: EpochMs): boolean {
-    return this.#queue.waiting === 0 && this.#readyAt(ticket.estimate, now) <= now
+    if (this.#queue.waiting > 0) return false
+    return this.#restraints.readyAt(ticket.estimate, this.#leases.held, now) <= now
   }
 
   #refusalOf(ticket: Ticket, now: EpochMs): Refused | null {
@@ -351,8 +361,8 @@ export class Gate {
     return null
   }
 
-  #take(ticket: Ticket, { parked, place }: TicketRequest): void {
-    this.#tickets.set(ticket.id, ticket)
+  #take(ticket: Ticket, { parked, place, holder }: TicketRequest, now: EpochMs): void {
+    this.#roll.add(ticket, holder, now)
     if (parked) {
       ticket.state = 'parked'
       ticket.startTag = place?.startTag ?? this.#queue.startTagOf(ticket)
@@ -363,48 +373,32 @@ export class Gate {
     }
   }
 
-  /** When a cost could pass now if it were at the head; names what binds it in `#boundBy`. */
-  #readyAt(cost: CostVector, now: EpochMs): EpochMs {
-    let readyAt = now
-    this.#boundBy = null
-    if (this.#pausedUntil > readyAt) {
-      readyAt = this.#pausedUntil
-      this.#boundBy = { kind: 'paused' }
+  #rejoin(own: OwnTicket, life: string | null, now: EpochMs): void {
+    const { request, grantedAt } = own
+    const known = this.#roll.find(request.id)
+    if (known) this.#roll.heardOf(request.holder, now)
+    if (known?.state === 'held' || (known && grantedAt === null)) return
+    const ticket = known ?? this.#ticketFor(request, now)
+    if (grantedAt === null) {
+      this.#take(ticket, request, now)
+      return
     }
-    if (!this.#ramp.isOpen) {
-      const rampAt = this.#ramp.readyAt(now)
-      if (rampAt > readyAt) {
-        readyAt = rampAt
-        this.#boundBy = { kind: 'ramp' }
-      }
+    if (known) {
+      ticket.startTag = this.#leaveLine(known).startTag
+    } else {
+      this.#roll.add(ticket, request.holder, now)
+      ticket.startTag = this.#queue.startTagOf(ticket)
     }
-    const limitsAt = this.#limits.readyAt(cost, now)
-    const limit = this.#limits.boundBy
-    if (limitsAt > readyAt && limit) {
-      readyAt = limitsAt
-      this.#boundBy = { kind: 'limit', limit }
-    }
-    if (!this.#concurrency.admits(this.#held)) {
-      readyAt = NEVER
-      this.#boundBy = { kind: 'overload' }
-    }
-    return readyAt
+    const isCounted = !known && life !== null && own.countedIn === life
+    if (isCounted) this.#leases.takeBack(ticket, grantedAt, now)
+    else this.#leases.grant(ticket, now)
   }
 
   #admit(ticket: Ticket, now: EpochMs): void {
     this.#queue.serve(ticket)
-    ticket.state = 'held'
-    ticket.grantedAt = now
-    ticket.produced = null
-    this.#hold(ticket, now)
-    this.#ramp.admitted(now)
+    this.#leases.grant(ticket, now)
+    this.#restraints.admitted(now)
     this.#grants.push(ticket)
-  }
-
-  #hold(ticket: Ticket, now: EpochMs): void {
-    this.#held++
-    this.#limits.take(ticket.estimate, now)
-    this.#underway?.depart(ticket, now)
   }
 
   #reprice(ticket: Ticket, estimate: CostVector): void {
@@ -412,108 +406,42 @@ export class Gate {
     ticket.share = this.#limits.shareOf(estimate)
   }
 
-  #takeLease(id: string): Ticket | null {
-    const ticket = this.#tickets.get(id)
-    if (ticket?.state !== 'held') return null
-    this.#tickets.delete(id)
-    this.#held--
-    this.#underway?.remove(ticket)
-    return ticket
+  #putBack(ticket: Ticket, bounce: Bounce, now: EpochMs): void {
+    if (bounce.kind === 'overloaded') this.#restraints.overloaded(this.#leases.held, now)
+    if (bounce.kind === 'repriced') this.#leases.undo(ticket, now)
+    else this.#leases.refund(ticket, now)
+    if (bounce.kind === 'rate_limited') this.#restraints.refused(bounce, now)
+    if (bounce.kind === 'repriced') this.#reprice(ticket, bounce.estimate)
+    if (bounce.kind === 'overloaded' || bounce.kind === 'disconnected') {
+      ticket.state = 'retrying'
+      ticket.retryAt = now + bounce.backoffMs
+      this.#retries.add(ticket)
+    } else {
+      this.#restore(ticket)
+    }
   }
 
-  #endLease(ticket: Ticket, now: EpochMs): void {
-    this.#limits.freeSlot(ticket.grantedAt, now)
-    this.#queue.finish(ticket)
-  }
-
-  /** Moves meters and the flow's turn from the estimate that they hold to another cost. */
-  #recharge(ticket: Ticket, cost: CostVector, now: EpochMs): void {
-    this.#limits.correct(ticket.estimate, cost, ticket.grantedAt, now)
-    const share = this.#limits.shareOf(cost)
-    this.#queue.correct(ticket, share - ticket.share)
-    ticket.share = share
-  }
-
-  #refund(ticket: Ticket, now: EpochMs): void {
-    this.#limits.giveBack(ticket.estimate, ticket.grantedAt, now)
-    this.#queue.correct(ticket, -ticket.share)
-    this.#queue.finish(ticket)
+  /** A ticket that stood aside, or was a lease, is back in line with the turn that it had. */
+  #restore(ticket: Ticket): void {
+    ticket.state = 'waiting'
+    this.#queue.restore(ticket, ticket.startTag)
   }
 
   #leaveLine(ticket: Ticket): Place {
     if (ticket.state === 'waiting') return this.#queue.remove(ticket)
-    this.#retrying.remove(ticket)
+    this.#retries.remove(ticket)
     const { enqueuedAt, lane, laneSince, startTag } = ticket
     return { enqueuedAt, lane, laneSince, startTag }
   }
 
-  #refused({ retryAfterMs, observation }: LimitRefusal, now: EpochMs): void {
-    const knownSince = this.#knownSince
-    this.#fuse(observation, now)
-    const guessed = FIRST_PAUSE_MS * 2 ** Math.min(this.#refusedInARow, 6)
-    // No wait at all is no answer to go by: taken at its word, it would be asked again at once, for ever.
-    const pauseMs = retryAfterMs || Math.min(guessed, LONGEST_GUESSED_PAUSE_MS)
-    this.#pausedUntil = Math.max(this.#pausedUntil, now + Math.min(pauseMs, LONGEST_PAUSE_MS))
-    this.#ramp.start(AFTER_REFUSAL)
-    // Requests that left before the last refusal was known bring no news when they are refused too.
-    if (observation.sentAt <= this.#refusedAt) return
-    this.#refusedAt = now
-    this.#refusedInARow++
-    // Whatever left before its limits were known could not respect them.
-    if (observation.sentAt >= knownSince) this.#limits.surprised(now)
-  }
-
-  #fuse({ limits, sentAt }: Observation, now: EpochMs): void {
-    if (!this.#underway) return
-    const isNews = this.#limits.fuse(limits, sentAt, this.#underway, now)
-    if (isNews) this.#knownSince = Math.min(this.#knownSince, now)
-    if (isNews && this.#refusedAt === Number.NEGATIVE_INFINITY) this.#ramp.open()
-  }
-
   /** Lets retries rejoin the line whose back-off is over, as far as the shared budget goes. */
   #releaseRetries(now: EpochMs): void {
-    for (;;) {
-      const ticket = this.#retrying.peek()
-      if (!ticket || ticket.retryAt > now || this.#retryBudget.readyAt(1, now) > now) return
-      this.#retrying.pop()
-      this.#retryBudget.take(1, now)
-      ticket.state = 'waiting'
-      this.#queue.restore(ticket, ticket.startTag)
-    }
+    for (let ticket = this.#retries.takeReady(now); ticket; ticket = this.#retries.takeReady(now))
+      this.#restore(ticket)
   }
 
-  #nextRetryAt(now: EpochMs): EpochMs {
-    const ticket = this.#retrying.peek()
-    return ticket ? Math.max(ticket.retryAt, this.#retryBudget.readyAt(1, now)) : NEVER
-  }
-
-  /** Adds up what goes before a ticket and asks each limit when it could bear that and the ticket. */
+  /** Adds up what goes before a ticket, and asks when all of that and the ticket could have passed. */
   #predict(ticket: Ticket, now: EpochMs): Prediction {
-    const ahead = this.#queue.aheadOf(ticket)
-    const paused = Math.max(this.#pausedUntil, this.#ramp.readyAt(now))
-    const { at, limit } = this.#limits.readyInLongRun(ahead, ticket.estimate, now)
-    const expectedAt = Math.max(paused, at)
-    const position = Math.round(ahead.tickets)
-    if (limit && at > paused) return { position, expectedAt, boundBy: { kind: 'limit', limit } }
-    if (this.#pausedUntil > now) return { position, expectedAt, boundBy: { kind: 'paused' } }
-    // No amount is short. What binds the head of the line binds this one too.
-    const untilEvent = endsByEvent(this.#boundBy)
-    return { position, expectedAt: untilEvent ? NEVER : expectedAt, boundBy: this.#boundBy }
+    return this.#restraints.predict(this.#queue.aheadOf(ticket), ticket.estimate, now)
   }
-}
-
-function atLeast(cost: CostVector, least: CostVector): CostVector {
-  return {
-    requests: Math.max(cost.requests, least.requests),
-    input_tokens: Math.max(cost.input_tokens, least.input_tokens),
-    output_tokens: Math.max(cost.output_tokens, least.output_tokens),
-    tokens: Math.max(cost.tokens, least.tokens),
-    cost: Math.max(cost.cost, least.cost),
-  }
-}
-
-/** Whether only a lease that ends can unbind, so that no instant can be foretold. */
-function endsByEvent(binding: Binding | null): boolean {
-  if (binding?.kind === 'limit') return binding.limit.algorithm === 'concurrency'
-  return binding?.kind === 'overload'
 }

@@ -42,9 +42,19 @@ export class LimitStack {
   /** The limit that the last `readyAt` waited for. */
   #boundBy: Limit | null = null
 
-  constructor(limits: readonly Limit[], floors: Floors, now: EpochMs) {
+  /** @param used what of each limit is used already; see `GateSettings.used`. */
+  constructor(
+    limits: readonly Limit[],
+    floors: Floors,
+    now: EpochMs,
+    used: readonly number[] = [],
+  ) {
     this.#floors = floors
     this.#meters = limits.map((limit) => createMeter(limit, now))
+    for (const [index, amount] of used.entries()) {
+      const meter = this.#meters[index]
+      if (meter && meter.limit.dimension !== 'concurrency') meter.take(amount, now)
+    }
   }
 
   get learntAt(): EpochMs {
@@ -75,6 +85,20 @@ export class LimitStack {
   take(cost: CostVector, now: EpochMs): void {
     for (const meter of this.#meters) meter.take(amountOf(cost, meter.limit.dimension), now)
     if (this.#floors.soft > 0) this.#slowDown(cost, now)
+  }
+
+  /** Takes the slot of a lease whose cost is counted already. */
+  takeSlot(now: EpochMs): void {
+    for (const meter of this.#meters)
+      if (meter.limit.dimension === 'concurrency') meter.take(1, now)
+  }
+
+  /** Counts what was consumed without having been admitted here: no slot, and no pace to slow down. */
+  charge(cost: CostVector, now: EpochMs): void {
+    for (const meter of this.#meters) {
+      const { dimension } = meter.limit
+      if (dimension !== 'concurrency') meter.take(cost[dimension], now)
+    }
   }
 
   /** Moves the meters from what was taken at `takenAt` to another cost. */

@@ -1,5 +1,6 @@
-// The records that a line is made of: tickets, which become leases, their flows and lanes. Owns: what
-// each remembers. Must not know: the order that they are kept in (fair-queue.ts), who may pass (gate.ts).
+// The records that a line is made of: tickets, which become leases, their holders, flows and lanes.
+// Owns: what each remembers. Must not know: the order that they are kept in (fair-queue.ts), who may
+// pass (gate.ts).
 import type { EpochMs } from './clock.ts'
 import type { CostVector } from './cost.ts'
 import { Heap } from './heap.ts'
@@ -32,6 +33,9 @@ export class Ticket {
   retryAt: EpochMs = 0
   heapIndex = -1
 
+  /** Whose it is until it ends; null when it lasts whoever lives. Kept by `Holders`. */
+  holder: LiveHolder | null = null
+
   // Kept by the fair queue, which also orders by `heapIndex` while `waiting`.
   laneIndex: number
   laneSince: EpochMs
@@ -58,6 +62,21 @@ export class Ticket {
 
   get lane(): Lane {
     return LANES[this.laneIndex] ?? 'low'
+  }
+}
+
+/** One who must be alive for its tickets to last. */
+export class LiveHolder {
+  readonly id: string
+  /** It is believed to live until just before. */
+  expiresAt: EpochMs
+  /** In order of arrival. */
+  readonly tickets = new Set<Ticket>()
+  heapIndex = -1
+
+  constructor(id: string, expiresAt: EpochMs) {
+    this.id = id
+    this.expiresAt = expiresAt
   }
 }
 

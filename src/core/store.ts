@@ -12,7 +12,7 @@ import type {
 import type { EpochMs } from './clock.ts'
 import type { CostVector } from './cost.ts'
 import type { Observation } from './observation.ts'
-import type { Place, TicketRequest } from './ticket.ts'
+import type { OwnTicket, Place, TicketRequest } from './ticket.ts'
 
 /** Gives a resource its settings, when a store meets its name for the first time. */
 export type SettingsOf = (resource: string) => GateSettings
@@ -21,10 +21,17 @@ export type SettingsOf = (resource: string) => GateSettings
 export interface Grant {
   readonly resource: string
   readonly id: string
+  /** When it was admitted: the news may come late. */
+  readonly grantedAt: EpochMs
 }
 
 export interface ResourceSnapshot extends GateSnapshot {
   readonly name: string
+}
+
+/** The shared state cannot be had now, so nothing is known of what an operation has done. */
+export class StoreUnreachable extends Error {
+  override readonly name = 'StoreUnreachable'
 }
 
 /** Each operation is atomic for its resource, and leaves nobody waiting who may pass. */
@@ -62,6 +69,21 @@ export interface Store {
   pause(resource: string, until: EpochMs): Promise<void>
   /** Two resources turned out to be the same: all of the one is the other's from now on. */
   merge(from: string, into: string): Promise<void>
+  /** A sign of life. False when the holder has no tickets here (any more). */
+  renew(resource: string, holder: string, ttlMs: number): Promise<boolean>
+  /**
+   * Brings tickets to a gate that may not know them: it began anew, or took their holder for dead.
+   * No bound or deadline applies. A lease that the present life of the gate has counted takes its
+   * slot and nothing else; others take all that they cost.
+   *
+   * @param spent what ended leases took that no gate has counted.
+   * @returns the ids that are leases now, whatever their owner thought.
+   */
+  rejoin(
+    resource: string,
+    tickets: readonly OwnTicket[],
+    spent: CostVector,
+  ): Promise<readonly string[]>
   position(resource: string, id: string): Promise<Prediction | null>
   snapshot(): Promise<readonly ResourceSnapshot[]>
   close(): Promise<void>

@@ -13,6 +13,13 @@ export interface Place {
   readonly startTag: number
 }
 
+/** Whose signs of life keep a ticket, or the lease that it became. */
+export interface Holder {
+  readonly id: string
+  /** How long it is believed to live after each sign of life. */
+  readonly ttlMs: number
+}
+
 export interface TicketRequest {
   /** Names the ticket, then its lease. Chosen by the caller, unique among those alive. */
   readonly id: string
@@ -28,4 +35,15 @@ export interface TicketRequest {
   readonly place: Place | null
   /** Waits aside, blocking nobody, until `unpark`. */
   readonly parked: boolean
+  /** Who must be alive for it to last; null: the process that asks, as its store sees it. */
+  readonly holder: Holder | null
+}
+
+/** A ticket that its owner knows of, brought to a gate that may not know it (any more). */
+export interface OwnTicket {
+  readonly request: TicketRequest
+  /** When it became a lease; null while it waits. */
+  readonly grantedAt: EpochMs | null
+  /** Which life of a gate has counted what it took; null when none has. See `Store.rejoin`. */
+  readonly countedIn: string | null
 }

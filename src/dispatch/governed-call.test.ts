@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { VirtualClock } from '../core/clock.ts'
 import type { Refusal } from '../core/refusal.ts'
+import { StoreUnreachable } from '../core/store.ts'
 import { Estimator } from '../estimate/estimator.ts'
 import { anthropic } from '../providers/anthropic/anthropic.ts'
 import { MemoryStore } from '../stores/memory/memory-store.ts'
@@ -193,6 +194,26 @@ describe('a governed call', () => {
     upstream.handler?.onEnd()
     await drained
     expect(first.caller.said.at(-1)).toBe('refuse shutting_down')
+  })
+
+  it('is refused while the store is out of reach, which is no failure of the gate', async () => {
+    const { store, start, ends, failures, dispatcher } = open()
+    store.enqueue = () => Promise.reject(new StoreUnreachable('redis://r:1 is gone'))
+    const { caller } = await start()
+    expect(caller.said).toEqual(['refuse store_failed'])
+    expect(ends).toEqual(['refused store_failed'])
+    expect(failures).toEqual([])
+    expect(dispatcher.size).toBe(0)
+  })
+
+  it('is refused when the store fails, and that is told', async () => {
+    const { store, start, ends, failures } = open()
+    const failure = new TypeError('broken')
+    store.enqueue = () => Promise.reject(failure)
+    const { caller } = await start()
+    expect(caller.said).toEqual(['refuse store_failed'])
+    expect(ends).toEqual(['refused store_failed'])
+    expect(failures).toEqual([failure])
   })
 
   it('drains at once where nothing is under way', async () => {

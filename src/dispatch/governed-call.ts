@@ -7,6 +7,7 @@ import type { EpochMs } from '../core/clock.ts'
 import type { Observation } from '../core/observation.ts'
 import type { PromptShape } from '../core/prompt.ts'
 import type { Refusal, RefusalReason } from '../core/refusal.ts'
+import { StoreUnreachable } from '../core/store.ts'
 import type { Description, Headers, Provider, Verdict } from '../providers/provider.ts'
 import type { CallContext, CallResource, Waiter } from './call-context.ts'
 import { CallCost, type CostedCall, type Revision } from './call-cost.ts'
@@ -25,6 +26,7 @@ const MOST_ATTEMPTS_OVERLOADED = 6
 const MOST_ATTEMPTS_UNREACHABLE = 4
 const FIRST_BACKOFF_MS = 500
 const LONGEST_BACKOFF_MS = 16_000
+const NO_STORE = 'Headgate takes no requests while its store is out of reach; try again.'
 
 /** Where a call stands. `over` is final: whatever comes later is ignored. */
 type Phase = 'waiting' | 'sent' | 'erring' | 'answering' | 'over'
@@ -100,9 +102,11 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
 
   enqueue(): void {
     this.#enqueue().catch((error: unknown) => {
-      this.#context.events.failed(error)
-      if (this.#phase === 'waiting')
-        this.#refuse('store_failed', 'Headgate could not keep a place in line; try again.', 1000)
+      const isOutage = error instanceof StoreUnreachable
+      if (!isOutage) this.#context.events.failed(error)
+      if (this.#phase !== 'waiting') return
+      const message = isOutage ? NO_STORE : 'Headgate could not keep a place in line; try again.'
+      this.#refuse('store_failed', message, 1000)
     })
   }
 
@@ -123,6 +127,7 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
         ? this.#context.abandoned.reclaim(this.#identity(request.body), this.#startedAt)
         : null,
       parked,
+      holder: null,
     })
     if (placement.kind === 'admitted') this.granted()
     else if (this.#phase !== 'waiting') return

@@ -9,7 +9,7 @@ export interface Place {
 
 const LONGEST_QUOTE = 60
 /** Credentials in a URL, or a key that was pasted where it does not belong. */
-const LOOKS_SECRET = /@|^sk-/
+const LOOKS_SECRET = /@|^sk-|password=/i
 
 /** One line: place, what was written, what is wrong and what to do. */
 export function problemLine(place: Place, written: string | null, why: string): string {

@@ -49,7 +49,7 @@ describe('mistakes in the file', () => {
       'key-camel-case.yaml:2:3: queue.maxWait: is not a known key, did you mean max_wait?',
     ],
     'key-of-another-version.yaml': [
-      'key-of-another-version.yaml:1:1: default_tier: is not a known key, known here: listen, store, queue, max_body_memory, providers, log',
+      'key-of-another-version.yaml:1:1: default_tier: is not a known key, known here: listen, store, on_store_failure, queue, max_body_memory, providers, log',
     ],
     'key-twice.yaml': ['key-twice.yaml:3:3: max_wait: is written twice, keep one'],
     'limit-bad-window.yaml': [
@@ -58,8 +58,14 @@ describe('mistakes in the file', () => {
     'limit-burst-on-window.yaml': [
       'limit-burst-on-window.yaml:5:17: providers.anthropic.limits[0].tokens: "1000/min burst 5 sliding" gives a burst to a sliding window, only a bucket has one: leave it out',
     ],
+    'limit-in-list-bad.yaml': [
+      'limit-in-list-bad.yaml:5:30: providers.anthropic.limits[0].tokens[1]: "2000000/dy" is not a limit, write AMOUNT/WINDOW [burst N] [bucket|sliding|fixed], such as 1000/min burst 50',
+    ],
     'limit-not-quoted.yaml': [
       'limit-not-quoted.yaml:5:19: providers.anthropic.limits[0].requests: "1000" is not a limit, write AMOUNT/WINDOW [burst N] [bucket|sliding|fixed], such as 1000/min burst 50',
+    ],
+    'limit-twice.yaml': [
+      'limit-twice.yaml:5:17: providers.anthropic.limits[0].tokens: the value limits the same window twice in the same way, keep one',
     ],
     'limit-without-limits.yaml': [
       'limit-without-limits.yaml:4:9: providers.anthropic.limits[0]: the value limits nothing, add a line such as requests: 1000/min',
@@ -101,11 +107,14 @@ describe('mistakes in the file', () => {
       'not-json.txt:3:3: this is not YAML or JSON: Missing , between flow map items',
     ],
     'not-yaml.txt': ['not-yaml.txt:3:1: this is not YAML or JSON: Missing closing "quote'],
+    'on-store-failure-unknown.yaml': [
+      'on-store-failure-unknown.yaml:1:19: on_store_failure: "panic" is not known here, write degrade, open or closed',
+    ],
     'provider-unknown.yaml': [
       'provider-unknown.yaml:2:3: providers.anthropics: is not a known key, did you mean anthropic?',
     ],
     'several-mistakes.yaml': [
-      'several-mistakes.yaml:1:8: store: "memori" is not in this build, which has only the memory store: write memory or leave it out',
+      'several-mistakes.yaml:1:8: store: "memori" is not a store, write memory or one such as redis://host:6379',
       'several-mistakes.yaml:3:13: queue.max_wait: "soon" is not a duration, write one such as 250ms, 60s, 10m or 1h30m',
       'several-mistakes.yaml:4:10: queue.aging: "never" is not a duration, write one such as 250ms, 60s, 10m or 1h30m',
     ],
@@ -113,10 +122,13 @@ describe('mistakes in the file', () => {
       'size-lower-case.yaml:1:18: max_body_memory: "1gib" is not a size, write one such as 64KB, 32MiB or 1GiB',
     ],
     'store-other.yaml': [
-      'store-other.yaml:1:8: store: "redis://cache:6379" is not in this build, which has only the memory store: write memory or leave it out',
+      'store-other.yaml:1:8: store: "postgres://db:5432" is not a store, write memory or one such as redis://host:6379',
     ],
     'store-with-password.yaml': [
-      'store-with-password.yaml:1:8: store: the value is not in this build, which has only the memory store: write memory or leave it out',
+      'store-with-password.yaml:1:8: store: the value has a database that is no number, write one such as redis://host:6379/0',
+    ],
+    'store-without-primary.yaml': [
+      'store-without-primary.yaml:1:8: store: the value names no primary, write its name after the hosts, such as redis+sentinel://host:26379/mymaster',
     ],
     'two-documents.yaml': ['two-documents.yaml:2:1: a second document begins, keep one'],
     'variable-missing.yaml': [
@@ -179,8 +191,8 @@ describe('mistakes on the command line and in the environment', () => {
     [{ logFormat: 'xml' }, {}, '--log-format: "xml" is not known here, write auto, pretty or json'],
     [
       {},
-      { HEADGATE_STORE: 'redis://:hunter2@cache' },
-      'HEADGATE_STORE: the value is not in this build, which has only the memory store: write memory or leave it out',
+      { HEADGATE_STORE: 'redis://:hunter2@a,b' },
+      'HEADGATE_STORE: the value names several hosts, begin it with redis+cluster:// or redis+sentinel:// for that',
     ],
   ])('%j %j', (flags, env, problem) => {
     expect(problemsOf(flags, env)).toEqual([problem])
@@ -198,7 +210,8 @@ describe('the order of sources', () => {
       settings: {
         host: '127.0.0.1',
         port: 4000,
-        store: 'memory',
+        store: { kind: 'memory' },
+        onStoreFailure: 'degrade',
         queue: { maxWaitMs: 600_000, maxQueued: 10_000, agingMs: 60_000, keepalive: 'auto' },
         maxBodyMemoryBytes: 2 ** 30,
         providers: {
@@ -220,7 +233,18 @@ describe('the order of sources', () => {
     expect(settings).toEqual({
       host: '::1',
       port: 4100,
-      store: 'memory',
+      store: {
+        kind: 'redis',
+        tls: true,
+        user: null,
+        password: 'sk-ant-example',
+        host: 'cache',
+        port: 6379,
+        db: 0,
+        prefix: 'team-a',
+        shown: 'rediss://cache:6379?prefix=team-a',
+      },
+      onStoreFailure: 'closed',
       queue: { maxWaitMs: 300_000, maxQueued: 50, agingMs: 30_000, keepalive: 'off' },
       maxBodyMemoryBytes: 64 * 2 ** 20,
       providers: {
@@ -238,10 +262,16 @@ describe('the order of sources', () => {
                 {
                   ...consumed,
                   dimension: 'tokens',
+                  amount: 200_000,
+                  algorithm: 'sliding_window',
+                },
+                {
+                  ...consumed,
+                  dimension: 'tokens',
                   amount: 2_000_000,
                   algorithm: 'fixed_window',
                   windowMs: 86_400_000,
-                  calendar: { unit: 'day', timeZone: 'UTC' },
+                  calendar: { unit: 'day', timeZone: 'Europe/Berlin' },
                 },
                 {
                   algorithm: 'concurrency',
@@ -318,6 +348,14 @@ describe('warnings', () => {
       { HEADGATE_UPSTREAM_ANTHROPIC: 'http://example.test' },
       'providers.anthropic.base_url: keys go there over plain http, use https',
     ],
+    [
+      { HEADGATE_STORE: 'redis://cache' },
+      'store: whoever can reach it can change it, give it a password and use rediss://',
+    ],
+    [
+      { HEADGATE_STORE: 'redis+cluster://:hunter2@127.0.0.1,cache' },
+      'store: its password goes there in clear, use rediss://',
+    ],
   ])('%j', (env, warning) => {
     expect(loadSettings({}, env, MISTAKES).warnings).toEqual([warning])
   })
@@ -331,6 +369,6 @@ describe('warnings', () => {
 
   it.each(['localhost', '127.0.0.2', '::1'])('has none for %s', (host) => {
     const flags = { host, upstream: ['anthropic=http://localhost:1'] }
-    expect(loadSettings(flags, {}, MISTAKES).warnings).toEqual([])
+    expect(loadSettings({ ...flags, store: 'redis://[::1]' }, {}, MISTAKES).warnings).toEqual([])
   })
 })

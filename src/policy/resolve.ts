@@ -63,6 +63,7 @@ function resolve(resolver: Resolver, { listen, store, queue, ...config }: FileCo
     host: resolver.pick(SETTINGS.host, listen?.host, 'listen: host'),
     port: resolver.pick(SETTINGS.port, listen?.port, 'listen: port'),
     store: resolver.pick(SETTINGS.store, store),
+    onStoreFailure: resolver.pick(SETTINGS.onStoreFailure, config.on_store_failure),
     queue: {
       maxWaitMs: resolver.pick(SETTINGS.maxWait, queue?.max_wait),
       maxQueued: resolver.pick(SETTINGS.maxQueued, queue?.max_queued),

@@ -17,7 +17,19 @@ function section<T extends z.ZodRawShape>(shape: T, description: string) {
 }
 
 const consumed = (dimension: Exclude<Limit['dimension'], 'concurrency'>) =>
-  values.textOf((text) => parseLimit(dimension, text)).optional()
+  values
+    .textsOf((text) => parseLimit(dimension, text))
+    .refine((limits) => new Set(limits.map(windowOf)).size === limits.length, {
+      error: 'limits the same window twice in the same way, keep one',
+    })
+    .optional()
+
+/** What a meter is kept by: two limits that agree in this could not be told apart. */
+function windowOf(limit: Limit): string {
+  if (limit.algorithm === 'concurrency') return limit.algorithm
+  const period = limit.algorithm === 'fixed_window' ? limit.calendar : null
+  return [limit.algorithm, limit.windowMs, period?.unit, period?.timeZone].join()
+}
 
 const concurrency = values.wholeNumber(1).transform(
   (amount): Limit => ({
@@ -37,9 +49,9 @@ const limitRule = section(
     tokens: consumed('tokens'),
     concurrency: concurrency.optional(),
   },
-  'AMOUNT/WINDOW [burst N] [bucket|sliding|fixed] for each dimension; concurrency is a number.',
+  'AMOUNT/WINDOW [burst N] [bucket|sliding|fixed], or a list of them, for each dimension; concurrency is a number.',
 ).transform(({ match, ...byDimension }, context): LimitRule => {
-  const limits = Object.values(byDimension).filter((limit) => limit !== undefined)
+  const limits = Object.values(byDimension).flatMap((limit) => limit ?? [])
   if (limits.length === 0) {
     const message = 'limits nothing, add a line such as requests: 1000/min'
     context.issues.push({ code: 'custom', message, input: match })
@@ -77,6 +89,7 @@ export const fileSchema = section(
   {
     listen: values.listen.optional().meta({ description: 'HOST:PORT. Default: 127.0.0.1:4000.' }),
     store: keyFor(SETTINGS.store),
+    on_store_failure: keyFor(SETTINGS.onStoreFailure),
     queue: section(
       {
         max_wait: keyFor(SETTINGS.maxWait),

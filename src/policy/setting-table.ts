@@ -2,6 +2,7 @@
 // schema, the command line, the reference and the messages are made of it.
 // Must not know: where a value comes from.
 import type { z } from 'zod'
+import { MEMORY, type StoreAddress } from './store-address.ts'
 import { formatDuration, formatSize } from './units.ts'
 import * as values from './values.ts'
 
@@ -77,12 +78,19 @@ export const SETTINGS = {
     default: 4000,
     doc: 'The port to listen on; 0 picks a free one.',
   }),
-  store: setting({
+  store: setting<StoreAddress>({
     key: 'store',
     option: { name: 'store', flag: '--store URL', variable: 'HEADGATE_STORE' },
     type: values.store,
-    default: 'memory',
-    doc: 'Where the queue and the meters live.',
+    default: MEMORY,
+    format: ({ shown }) => shown,
+    doc: 'Where the queue and the meters live: memory, or a Redis that gateways share.',
+  }),
+  onStoreFailure: setting({
+    key: 'on_store_failure',
+    type: values.oneOf('degrade', 'open', 'closed'),
+    default: 'degrade',
+    doc: 'What is done while a shared store cannot be reached.',
   }),
   maxWait: setting({
     key: 'queue.max_wait',

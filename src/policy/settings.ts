@@ -2,6 +2,7 @@
 // limits means. Must not know: how settings are written (schema.ts) or found (resolve.ts), or what
 // they do.
 import type { Limit } from '../core/limit.ts'
+import type { StoreAddress } from './store-address.ts'
 
 /** The limits of the models whose name matches. */
 export interface LimitRule {
@@ -21,11 +22,19 @@ export interface ProviderSettings {
   readonly limits: readonly LimitRule[]
 }
 
+/**
+ * Without its store a gateway goes on with its share of the limits (`degrade`), without limits
+ * (`open`), or takes nobody new (`closed`).
+ */
+export type StoreFailurePolicy = 'degrade' | 'open' | 'closed'
+
 export interface Settings {
   readonly host: string
   /** 0 picks a free port. */
   readonly port: number
-  readonly store: 'memory'
+  readonly store: StoreAddress
+  /** What is done while a shared store cannot be reached. */
+  readonly onStoreFailure: StoreFailurePolicy
   readonly queue: {
     readonly maxWaitMs: number
     readonly maxQueued: number

@@ -108,6 +108,15 @@ describe('limits', () => {
         calendar: { unit: 'month', timeZone: 'UTC' },
       },
     ],
+    [
+      '1000/month fixed in America/New_York',
+      {
+        ...minute,
+        windowMs: 2_592_000_000,
+        algorithm: 'fixed_window',
+        calendar: { unit: 'month', timeZone: 'America/New_York' },
+      },
+    ],
   ])('reads %s', (text, limit) => {
     expect(parseLimit('requests', text)).toEqual(parsed(limit))
   })
@@ -126,6 +135,10 @@ describe('limits', () => {
     ['5/min burst 5 sliding', /^gives a burst to a sliding window/],
     ['5/min burst 5 fixed', /^gives a burst to a fixed window/],
     ['5/2month fixed', /^fixes a window of several months/],
+    ['5/day in Europe/Berlin', /^names a time zone without fixing a day or a month/],
+    ['5/day sliding in Europe/Berlin', /^names a time zone without/],
+    ['5/hour fixed in Europe/Berlin', /^names a time zone without/],
+    ['5/day fixed in Atlantis', /^names a time zone that is not known, write one such as/],
   ])('refuses %j', (text, why) => {
     expect(parseLimit('requests', text)).toEqual({
       kind: 'refused',
@@ -145,6 +158,9 @@ describe('limits', () => {
     .tuple(amount, window)
     .filter(([, per]) => !/^\d+month$/.test(per))
     .map(([n, per]) => `${n}/${per} fixed`)
+  const zoned = fc
+    .tuple(amount, fc.constantFrom('day', 'month'), fc.constantFrom('UTC', 'Asia/Kolkata'))
+    .map(([n, per, zone]) => `${n}/${per} fixed in ${zone}`)
 
   const read = (text: string): Limit => {
     const result = parseLimit('tokens', text)
@@ -159,7 +175,7 @@ describe('limits', () => {
     for (const calendarTwin of ['9/24hour fixed', '9/30day fixed', '9/60day fixed']) {
       readsBack(calendarTwin)
     }
-    fc.assert(fc.property(fc.oneof(bucket, sliding, fixed), readsBack))
+    fc.assert(fc.property(fc.oneof(bucket, sliding, fixed, zoned), readsBack))
   })
 
   it('never accepts junk: what it reads matches the grammar', () => {
@@ -169,7 +185,8 @@ describe('limits', () => {
     )
     fc.assert(
       fc.property(junk, (text) => {
-        const grammar = /^\d+\/\d*(s|min|hour|day|month)( burst \d+)?( (bucket|sliding|fixed))?$/
+        const grammar =
+          /^\d+\/\d*(s|min|hour|day|month)( burst \d+)?( (bucket|sliding|fixed))?( in [\w/]+)?$/
         expect(parseLimit('tokens', text).kind === 'parsed' && !grammar.test(text)).toBe(false)
       }),
     )

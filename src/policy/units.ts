@@ -81,7 +81,8 @@ export function formatSize(bytes: number): string {
 
 const NOT_A_LIMIT =
   'is not a limit, write AMOUNT/WINDOW [burst N] [bucket|sliding|fixed], such as 1000/min burst 50'
-const LIMIT = /^(\d+)\/(\d+)?(s|min|hour|day|month)(?: burst (\d+))?(?: (bucket|sliding|fixed))?$/
+const LIMIT =
+  /^(\d+)\/(\d+)?(s|min|hour|day|month)(?: burst (\d+))?(?: (bucket|sliding|fixed))?(?: in (\S+))?$/
 const WINDOWS: Readonly<Record<string, number>> = {
   month: MONTH_MS,
   day: DAY_MS,
@@ -92,7 +93,8 @@ const WINDOWS: Readonly<Record<string, number>> = {
 
 /**
  * A limit such as `1000/min burst 50`. Without an algorithm it is a token bucket. A `fixed` window of
- * one day or month is the calendar's, in UTC; any other month counts as 30 days.
+ * one day or month is the calendar's, in UTC or in the time zone that it names; any other month counts
+ * as 30 days.
  */
 export function parseLimit(
   dimension: Exclude<Dimension, 'concurrency'>,
@@ -100,12 +102,16 @@ export function parseLimit(
 ): Parsed<Limit> {
   const match = LIMIT.exec(text)
   if (!match) return refused(NOT_A_LIMIT)
-  const [, amountText, countText = '1', unit = '', burstText, algorithm = 'bucket'] = match
+  const [, amountText, countText = '1', unit = '', burstText, algorithm = 'bucket', zone] = match
   const amount = Number(amountText)
   const burst = burstText === undefined ? undefined : Number(burstText)
   const windowMs = Number(countText) * (WINDOWS[unit] ?? 0)
   if (![amount, windowMs, burst ?? 1].every((n) => n > 0 && Number.isSafeInteger(n))) {
     return refused('has a part that is zero or too large to count, write whole numbers from 1')
+  }
+  const calendar = windowMs === WINDOWS[unit] ? calendarOf(unit, zone) : null
+  if (zone !== undefined && (algorithm !== 'fixed' || !calendar)) {
+    return refused('names a time zone without fixing a day or a month: leave it out')
   }
   const limit = { dimension, amount, windowMs, source: 'configured' } as const
   if (algorithm === 'bucket') {
@@ -119,13 +125,23 @@ export function parseLimit(
   if (unit === 'month' && countText !== '1') {
     return refused('fixes a window of several months, write one month or a number of days')
   }
-  const calendar = windowMs === WINDOWS[unit] ? calendarOf(unit) : null
+  if (calendar && !isTimeZone(calendar.timeZone)) {
+    return refused('names a time zone that is not known, write one such as Europe/Berlin')
+  }
   const fixed = { ...limit, algorithm: 'fixed_window' } as const
   return parsed(calendar ? { ...fixed, calendar } : fixed)
 }
 
-function calendarOf(unit: string): CalendarPeriod | null {
-  return unit === 'day' || unit === 'month' ? { unit, timeZone: 'UTC' } : null
+function calendarOf(unit: string, timeZone = 'UTC'): CalendarPeriod | null {
+  return unit === 'day' || unit === 'month' ? { unit, timeZone } : null
+}
+
+function isTimeZone(name: string): boolean {
+  try {
+    return new Intl.DateTimeFormat('en', { timeZone: name }) !== null
+  } catch {
+    return false
+  }
 }
 
 /** The text that `parseLimit` reads as this limit; for a concurrency limit its plain number. */
@@ -139,8 +155,12 @@ export function formatLimit(limit: Limit): string {
     }
     case 'sliding_window':
       return `${limit.amount}/${formatWindow(limit.windowMs)} sliding`
-    case 'fixed_window':
-      return `${limit.amount}/${limit.calendar?.unit ?? formatWindow(limit.windowMs, HOUR_MS)} fixed`
+    case 'fixed_window': {
+      const { amount, windowMs, calendar } = limit
+      if (!calendar) return `${amount}/${formatWindow(windowMs, HOUR_MS)} fixed`
+      const zone = calendar.timeZone === 'UTC' ? '' : ` in ${calendar.timeZone}`
+      return `${amount}/${calendar.unit} fixed${zone}`
+    }
   }
 }
 

@@ -2,15 +2,35 @@
 // that begins with a verb. Must not know: which setting has which type.
 import { isIPv6 } from 'node:net'
 import { z } from 'zod'
+import { parseStoreAddress } from './store-address.ts'
 import { type Parsed, parseDuration, parseSize } from './units.ts'
 
 /** A value that is written as text. */
-export function textOf<T>(parse: (text: string) => Parsed<T>) {
-  const error = (): string => {
-    const forNothing = parse('')
-    return forNothing.kind === 'refused' ? forNothing.why : 'is not a text, put it in quotes'
-  }
-  return z.string({ error }).transform((text, context) => settle(parse(text), text, context))
+function textOf<T>(parse: (text: string) => Parsed<T>) {
+  return z
+    .string({ error: () => refusalOf(parse) })
+    .transform((text, context) => settle(parse(text), text, context))
+}
+
+/** One value that is written as text, or a list of them. */
+export function textsOf<T>(parse: (text: string) => Parsed<T>) {
+  const text = z.string()
+  return z
+    .union([text, z.array(text).min(1)], { error: () => refusalOf(parse) })
+    .transform((written, context) =>
+      [written].flat().map((item, index) => {
+        const result = parse(item)
+        if (result.kind === 'parsed') return result.value
+        const path = Array.isArray(written) ? [index] : []
+        context.issues.push({ code: 'custom', message: result.why, input: item, path })
+        return z.NEVER
+      }),
+    )
+}
+
+function refusalOf(parse: (text: string) => Parsed<unknown>): string {
+  const forNothing = parse('')
+  return forNothing.kind === 'refused' ? forNothing.why : 'is not a text, put it in quotes'
 }
 
 function settle<T>(result: Parsed<T>, input: string | number, context: z.RefinementCtx): T {
@@ -36,10 +56,7 @@ export function wholeNumber(min: number, max = Number.MAX_SAFE_INTEGER) {
   return z.union([number, digits.transform(Number).pipe(number)], { error: why })
 }
 
-/** This build has one store; the gate's meters are lost when it stops. */
-export const store = z.literal('memory', {
-  error: 'is not in this build, which has only the memory store: write memory or leave it out',
-})
+export const store = textOf(parseStoreAddress)
 
 export function oneOf<const T extends string>(...words: readonly [T, ...T[]]) {
   return z.enum(words, { error: `is not known here, write ${listed(words)}` })

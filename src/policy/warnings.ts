@@ -2,6 +2,7 @@
 import type { Environment } from './load.ts'
 import { OPTIONS, PROVIDER_NAMES, upstreamOption } from './setting-table.ts'
 import type { Settings } from './settings.ts'
+import type { Endpoint, StoreAddress } from './store-address.ts'
 import { nearestTo } from './suggest.ts'
 
 const PREFIX = 'HEADGATE_'
@@ -14,6 +15,7 @@ export function warningsOf(settings: Settings, env: Environment): string[] {
   return [
     ...unknownVariables(env),
     ...(isLoopback(settings.host) ? [] : [openToOthers(settings)]),
+    ...storeInClear(settings.store),
     ...PROVIDER_NAMES.filter((name) => sendsKeyInClear(settings, name)).map(
       (name) => `providers.${name}.base_url: keys go there over plain http, use https`,
     ),
@@ -41,6 +43,28 @@ function openToOthers({ host, providers }: Settings): string {
 function sendsKeyInClear({ providers }: Settings, name: (typeof PROVIDER_NAMES)[number]): boolean {
   const { baseUrl } = providers[name]
   return baseUrl?.startsWith('http:') === true && !isLoopback(new URL(baseUrl).hostname)
+}
+
+/** Whoever can write to the store decides who passes, and everybody's names are in it. */
+function storeInClear(store: StoreAddress): string[] {
+  const isFar = endpointsOf(store).some(({ host }) => !isLoopback(host))
+  if (store.kind === 'memory' || !isFar) return []
+  if (store.password === null)
+    return ['store: whoever can reach it can change it, give it a password and use rediss://']
+  return store.tls ? [] : ['store: its password goes there in clear, use rediss://']
+}
+
+function endpointsOf(store: StoreAddress): readonly Endpoint[] {
+  switch (store.kind) {
+    case 'memory':
+      return []
+    case 'redis':
+      return [store]
+    case 'redis_cluster':
+      return store.nodes
+    case 'redis_sentinel':
+      return store.sentinels
+  }
 }
 
 function isLoopback(host: string): boolean {

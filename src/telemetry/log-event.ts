@@ -62,6 +62,24 @@ interface UpstreamFailed {
   readonly failure: string
 }
 
+/** A shared store is out of reach. */
+interface StoreDegraded {
+  readonly kind: 'store.degraded'
+  /** What is done meanwhile: `degrade`, `open` or `closed`. */
+  readonly policy: string
+  readonly why: string
+  /** How many gateways shared it. */
+  readonly instances: number
+}
+
+interface StoreReturned {
+  readonly kind: 'store.returned'
+  readonly afterMs: number
+  readonly resources: number
+  /** Calls that were brought back to it, waiting or under way. */
+  readonly rejoined: number
+}
+
 interface GateListening {
   readonly kind: 'gate.listening'
   readonly url: string
@@ -87,6 +105,8 @@ export type LogEvent =
   | LimitsLearnt
   | ResourcePaused
   | UpstreamFailed
+  | StoreDegraded
+  | StoreReturned
   | GateListening
   | GateStopping
   | GateStopped
@@ -119,6 +139,8 @@ const SHAPES: { readonly [K in LogEvent['kind']]: Shape<Extract<LogEvent, { kind
   'limits.learnt': { level: 'info', fields: ['resource', 'dimension', 'amount', 'windowMs'] },
   'resource.paused': { level: 'warn', fields: ['resource', 'pausedMs'] },
   'upstream.failed': { level: 'warn', fields: ['provider', 'failure'] },
+  'store.degraded': { level: 'warn', fields: ['policy', 'why', 'instances'] },
+  'store.returned': { level: 'info', fields: ['afterMs', 'resources', 'rejoined'] },
   'gate.listening': { level: 'info', fields: ['url', 'store'] },
   'gate.stopping': { level: 'info', fields: ['signal', 'inFlight', 'queued'] },
   'gate.stopped': { level: 'info', fields: [] },

@@ -96,10 +96,20 @@ export function cases(underTest: StoreUnderTest): void {
       expect((await line.snapshot())?.inFlight).toBe(1)
     })
 
-    it('has its id to itself', async () => {
-      const line = await open({ limits: [bucket(100)] })
-      await line.enqueue({ id: 'same' })
-      await expect(line.enqueue({ id: 'same' })).rejects.toThrow('same')
+    it('has its id to itself: asked again, the store answers how it stands', async () => {
+      const line = await open({ limits: [bucket(100), slots(1)] })
+      await line.enqueue({ id: 'same', input: 40 })
+      expect(await line.enqueue({ id: 'same', input: 40 })).toEqual({ kind: 'admitted' })
+      await line.enqueue({ id: 'next', input: 40 })
+      const hopeless = { id: 'next', input: 4000, deadlineAt: START_AT }
+      expect(await line.enqueue(hopeless)).toMatchObject({ kind: 'waiting', position: 0 })
+      const snapshot = await line.snapshot()
+      expect(snapshot).toMatchObject({ inFlight: 1, queued: 1 })
+      expect(snapshot?.limits[0]?.remaining).toBe(60)
+      await line.settle('same')
+      expect(line.pushed).toEqual(['next'])
+      expect(await line.enqueue({ id: 'next', input: 40 })).toEqual({ kind: 'admitted' })
+      expect((await line.snapshot())?.inFlight).toBe(1)
     })
   })
 

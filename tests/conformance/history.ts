@@ -1,12 +1,15 @@
 // Random histories of one resource. Owns: the steps, how they are drawn, how they are followed.
 // Must not know: what must hold of them.
 import fc from 'fast-check'
-import type { Bounce, GateSettings } from '../../src/core/admission.ts'
+import type { Bounce, GateSettings, LimitRefusal } from '../../src/core/admission.ts'
 import type { EpochMs } from '../../src/core/clock.ts'
 import { type CostVector, costOf } from '../../src/core/cost.ts'
 import { LANES, type Lane } from '../../src/core/lane.ts'
 import type { Limit } from '../../src/core/limit.ts'
-import { Line, RESOURCE, type StoreUnderTest } from './line.ts'
+import type { ObservedLimit } from '../../src/core/observation.ts'
+import type { Holder } from '../../src/core/ticket.ts'
+import type { Caller } from './callers.ts'
+import { Line, type StoreUnderTest } from './line.ts'
 
 export type Step =
   | {
@@ -19,7 +22,10 @@ export type Step =
       readonly parked: boolean
       /** How long it is ready to wait; null: for ever. */
       readonly patienceMs: number | null
+      readonly holder: Holder | null
     }
+  /** A request comes again, since its answer was lost. */
+  | { readonly kind: 'repeat'; readonly pick: number }
   | { readonly kind: 'cancel'; readonly pick: number; readonly comesBack: boolean }
   | { readonly kind: 'unpark'; readonly pick: number }
   | {
@@ -31,16 +37,38 @@ export type Step =
   | { readonly kind: 'release'; readonly pick: number }
   | { readonly kind: 'revise'; readonly pick: number; readonly part: number }
   | { readonly kind: 'bounce'; readonly pick: number; readonly because: Bounce['kind'] }
-  | { readonly kind: 'answered' }
-  | { readonly kind: 'observe'; readonly remaining: number; readonly flightMs: number }
+  | { readonly kind: 'raise'; readonly pick: number }
+  | { readonly kind: 'renew'; readonly holder: string; readonly ttlMs: number }
+  | {
+      readonly kind: 'rejoin'
+      readonly picks: readonly number[]
+      /** What its owner thinks of each: that it is a lease, that it waits, or what the store thinks. */
+      readonly as: 'lease' | 'waiting' | 'known'
+      readonly isCounted: boolean
+      readonly spent: number
+    }
+  | { readonly kind: 'answered'; readonly firstAnswerMs: number | null }
+  | { readonly kind: 'observe'; readonly stated: readonly Stated[]; readonly flightMs: number }
+  | { readonly kind: 'refused'; readonly stated: readonly Stated[]; readonly flightMs: number }
   | { readonly kind: 'pause'; readonly ms: number }
   | { readonly kind: 'wait'; readonly ms: number }
   | { readonly kind: 'waitForNext' }
+
+/** What an answer says of one limit of the provider. */
+interface Stated {
+  readonly dimension: ObservedLimit['dimension']
+  readonly amount: number
+  /** As a part of the amount. */
+  readonly left: number
+}
 
 export interface History {
   readonly settings: Partial<GateSettings>
   readonly steps: readonly Step[]
 }
+
+const HOUR_MS = 3_600_000
+const DAY_MS = 24 * HOUR_MS
 
 /** The most that one drawn request takes. */
 const MOST_INPUT = 40
@@ -96,7 +124,15 @@ const enqueue = fc.record({
   output: fc.integer({ min: 0, max: MOST_OUTPUT }),
   parked: fc.constant(false),
   patienceMs: fc.constant<number | null>(null),
+  holder: fc.constant<Holder | null>(null),
 })
+
+/** Odd enough that nobody dies at an instant at which something else happens. */
+const ttlMs = fc.integer({ min: 2000, max: 4000 }).map((ms) => ms + 0.123)
+const HOLDERS = ['x', 'y', 'z']
+const holder: fc.Arbitrary<Holder> = fc.record({ id: fc.constantFrom(...HOLDERS), ttlMs })
+const enqueueMortal = fc.tuple(enqueue, holder).map(([step, holder]) => ({ ...step, holder }))
+const renew = fc.record({ kind: kind('renew'), holder: fc.constantFrom(...HOLDERS), ttlMs })
 
 const part = fc.constantFrom(0, 0.25, 0.6, 1)
 const settle = fc.record({ kind: kind('settle'), pick, part, exact: fc.boolean() })
@@ -117,8 +153,32 @@ const limitedStep: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ kind: kind('pause'), ms: fc.integer({ min: 0, max: 800 }) }),
 )
 
+/** Limits alone decide, and who lives. */
+const mortalStep: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 20, arbitrary: limitedStep },
+  { weight: 6, arbitrary: enqueueMortal },
+  renew,
+)
+
+const stated: fc.Arbitrary<readonly Stated[]> = fc.uniqueArray(
+  fc.record({
+    dimension: fc.constantFrom<ObservedLimit['dimension']>(
+      'input_tokens',
+      'input_tokens',
+      'output_tokens',
+      'tokens',
+      'requests',
+    ),
+    amount: fc.constantFrom(400, 400, 300),
+    left: fc.constantFrom(0, 0.02, 0.3, 0.77, 1),
+  }),
+  { selector: ({ dimension }) => dimension, maxLength: 3 },
+)
+const flightMs = fc.integer({ min: 0, max: 500 })
+
 const anyStep: fc.Arbitrary<Step> = fc.oneof(
   { weight: 12, arbitrary: limitedStep },
+  { weight: 3, arbitrary: enqueueMortal },
   {
     weight: 3,
     arbitrary: fc.record({
@@ -130,20 +190,33 @@ const anyStep: fc.Arbitrary<Step> = fc.oneof(
       output: fc.integer({ min: 0, max: MOST_OUTPUT }),
       parked: fc.boolean(),
       patienceMs: fc.option(fc.integer({ min: 0, max: 5000 })),
+      holder: fc.option(holder),
     }),
   },
+  renew,
+  fc.record({
+    kind: kind('rejoin'),
+    picks: fc.array(pick, { minLength: 1, maxLength: 4 }),
+    as: fc.constantFrom('lease', 'waiting', 'known', 'known'),
+    isCounted: fc.boolean(),
+    spent: fc.constantFrom(0, 0, 30),
+  }),
+  fc.record({ kind: kind('repeat'), pick }),
+  fc.record({ kind: kind('raise'), pick }),
   fc.record({ kind: kind('unpark'), pick }),
   fc.record({
     kind: kind('bounce'),
     pick,
-    because: fc.constantFrom<Bounce['kind']>('rate_limited', 'overloaded', 'repriced'),
+    because: fc.constantFrom<Bounce['kind']>(
+      'rate_limited',
+      'overloaded',
+      'disconnected',
+      'repriced',
+    ),
   }),
-  fc.record({ kind: kind('answered') }),
-  fc.record({
-    kind: kind('observe'),
-    remaining: fc.integer({ min: 0, max: 400 }),
-    flightMs: fc.integer({ min: 0, max: 500 }),
-  }),
+  fc.record({ kind: kind('answered'), firstAnswerMs: fc.constantFrom(null, 50, 900) }),
+  { weight: 2, arbitrary: fc.record({ kind: kind('observe'), stated, flightMs }) },
+  fc.record({ kind: kind('refused'), stated, flightMs }),
   fc.record({ kind: kind('settle'), pick, part: fc.constantFrom(1.5, 4), exact: fc.boolean() }),
 )
 
@@ -155,14 +228,81 @@ export const limitedHistory: fc.Arbitrary<History> = historyOf(
   fc.record({ limits: limitStack, agingMs: fc.constantFrom(Number.POSITIVE_INFINITY, 500) }),
 )
 
+/** Requests so alike that flows tie, and the smallest trace of another decides between them. */
+export const alikeHistory: fc.Arbitrary<History> = historyOf(
+  fc.oneof(
+    {
+      weight: 5,
+      arbitrary: fc.tuple(enqueue, fc.constantFrom(10, 20, 30, 40)).map(([step, input]) => ({
+        ...step,
+        lane: 'normal' as const,
+        weight: 1,
+        input,
+        output: 0,
+      })),
+    },
+    {
+      weight: 2,
+      arbitrary: fc.record({
+        kind: kind('settle'),
+        pick,
+        part: fc.constant(1),
+        exact: fc.constant(true),
+      }),
+    },
+    {
+      weight: 2,
+      arbitrary: fc.record({ kind: kind('cancel'), pick, comesBack: fc.constant(true) }),
+    },
+    fc.record({ kind: kind('wait'), ms: fc.integer({ min: 0, max: 900 }) }),
+  ),
+  fc.record({
+    limits: fc
+      .tuple(fc.array(limit, { minLength: 1, maxLength: 2 }), concurrency)
+      .map(([limits, slots]) => [...limits, slots]),
+  }),
+)
+
+export const mortalHistory: fc.Arbitrary<History> = historyOf(
+  mortalStep,
+  fc.record({ limits: limitStack, agingMs: fc.constantFrom(Number.POSITIVE_INFINITY, 500) }),
+)
+
+const anySettings = {
+  learns: fc.boolean(),
+  agingMs: fc.constantFrom(500, 5000),
+  maxQueued: fc.constantFrom(5, 1000),
+  floors: fc.constantFrom({ soft: 0, hard: 0 }, { soft: 100, hard: 20 }),
+}
+
 export const anyHistory: fc.Arbitrary<History> = historyOf(
   anyStep,
+  fc.record({ ...anySettings, limits: limitStack }),
+)
+
+const calendarWindow: fc.Arbitrary<Limit> = fc.record({
+  algorithm: fc.constant('fixed_window' as const),
+  dimension: fc.constantFrom('requests' as const, 'tokens' as const),
+  amount: fc.integer({ min: 20, max: 400 }),
+  windowMs: fc.constant(DAY_MS),
+  calendar: fc.record({
+    unit: fc.constantFrom('day' as const, 'month' as const),
+    timeZone: fc.constantFrom('Europe/Berlin', 'UTC', 'Asia/Kathmandu'),
+  }),
+  source: fc.constant(source),
+})
+
+/** Everything that a store may be asked, whether or not the invariants can follow it. */
+export const differentialHistory: fc.Arbitrary<History> = historyOf(
+  fc.oneof(
+    { weight: 20, arbitrary: anyStep },
+    fc.record({ kind: kind('wait'), ms: fc.constantFrom(HOUR_MS, 9.5 * HOUR_MS, 20 * DAY_MS) }),
+  ),
   fc.record({
-    limits: limitStack,
-    learns: fc.boolean(),
-    agingMs: fc.constantFrom(500, 5000),
-    maxQueued: fc.constantFrom(5, 1000),
-    floors: fc.constantFrom({ soft: 0, hard: 0 }, { soft: 100, hard: 20 }),
+    ...anySettings,
+    limits: fc
+      .tuple(limitStack, fc.option(calendarWindow))
+      .map(([limits, window]) => (window ? [...limits, window] : limits)),
   }),
 )
 
@@ -178,12 +318,27 @@ function partOf(estimate: CostVector, part: number): CostVector {
 function bounceOf(because: Bounce['kind'], estimate: CostVector, sentAt: EpochMs): Bounce {
   switch (because) {
     case 'rate_limited':
-      return { kind: because, retryAfterMs: null, observation: { limits: [], sentAt } }
+      return { kind: because, ...refusalOf([], sentAt) }
     case 'overloaded':
     case 'disconnected':
       return { kind: because, backoffMs: 300 }
     case 'repriced':
       return { kind: because, estimate: partOf(estimate, 1.3) }
+  }
+}
+
+function refusalOf(stated: readonly Stated[], sentAt: EpochMs): LimitRefusal {
+  return { retryAfterMs: null, observation: { limits: stated.map(observed), sentAt } }
+}
+
+function observed({ dimension, amount, left }: Stated): ObservedLimit {
+  return {
+    dimension,
+    amount,
+    remaining: Math.floor(amount * left),
+    roundedBy: 5,
+    fullInMs: Math.ceil(amount * (1 - left)) * 150,
+    fullInErrorMs: 1000,
   }
 }
 
@@ -198,13 +353,26 @@ export async function follow(line: Line, step: Step): Promise<unknown> {
     case 'cancel':
       return cancel(line, step.pick, step.comesBack)
     case 'unpark': {
-      const caller = line.parked[step.pick % line.parked.length]
+      const caller = pickOf(line.parked, step.pick)
       return caller && line.unpark(caller.id)
     }
+    case 'repeat': {
+      const caller = pickOf(everyone(line), step.pick)
+      return caller && line.enqueue({ id: caller.id })
+    }
+    case 'raise': {
+      const caller = pickOf(line.waiting, step.pick)
+      return caller && line.raise(caller.id)
+    }
+    case 'renew':
+      return line.renew(step.holder, step.ttlMs)
+    case 'rejoin':
+      return rejoin(line, step)
     case 'observe':
-      return observe(line, step.remaining, step.flightMs)
+    case 'refused':
+      return learn(line, step)
     case 'answered':
-      return line.answered()
+      return line.answered(step.firstAnswerMs)
     case 'pause':
       return line.pause(step.ms)
     case 'wait':
@@ -220,7 +388,7 @@ async function followLease(
   line: Line,
   step: Extract<Step, { kind: 'settle' | 'release' | 'revise' | 'bounce' }>,
 ): Promise<unknown> {
-  const caller = line.held[step.pick % line.held.length]
+  const caller = pickOf(line.held, step.pick)
   if (!caller) return undefined
   const { id, estimate } = caller
   switch (step.kind) {
@@ -238,29 +406,42 @@ async function followLease(
 }
 
 async function cancel(line: Line, pick: number, comesBack: boolean): Promise<unknown> {
-  const all = [...line.waiting, ...line.parked]
-  const caller = all[pick % all.length]
+  const caller = pickOf([...line.waiting, ...line.parked], pick)
   if (!caller) return undefined
   const place = await line.cancel(caller.id)
   if (!comesBack) return place
   const { flow, estimate } = caller
   const { input_tokens: input, output_tokens: output } = estimate
-  return line.enqueue({ flow, input, output, place })
+  return line.enqueue({ flow, input, output, place, holder: caller.holder })
 }
 
-async function observe(line: Line, remaining: number, flightMs: number): Promise<void> {
-  const limits = [
-    {
-      dimension: 'input_tokens' as const,
-      amount: 400,
-      remaining,
-      roundedBy: 5,
-      fullInMs: (400 - remaining) * 150,
-      fullInErrorMs: 1000,
-    },
-  ]
-  await line.store.observe(RESOURCE, { limits, sentAt: line.now - flightMs })
-  await line.at.delivered()
+async function rejoin(line: Line, step: Extract<Step, { kind: 'rejoin' }>): Promise<unknown> {
+  const all = [...line.gone, ...everyone(line)]
+  const ids = new Set(step.picks.map((pick) => pickOf(all, pick)?.id ?? ''))
+  if (all.length === 0) return undefined
+  const tickets = [...ids].map((id) => {
+    const own = line.own(id, step.isCounted)
+    if (step.as === 'known') return own
+    if (step.as === 'waiting') return { ...own, grantedAt: null, countedIn: null }
+    return own.grantedAt === null ? { ...own, grantedAt: line.now - 100, countedIn: null } : own
+  })
+  const spent = costOf({ requests: Math.sign(step.spent), input_tokens: step.spent })
+  return [...(await line.rejoin(tickets, spent))].sort()
+}
+
+async function learn(
+  line: Line,
+  { kind, stated, flightMs }: Extract<Step, { kind: 'observe' | 'refused' }>,
+): Promise<void> {
+  const refusal = refusalOf(stated, line.now - flightMs)
+  if (kind === 'refused') await line.refused(refusal)
+  else await line.observe(refusal.observation)
+}
+
+const everyone = (line: Line): readonly Caller[] => [...line.waiting, ...line.parked, ...line.held]
+
+function pickOf<T>(all: readonly T[], pick: number): T | undefined {
+  return all[pick % all.length]
 }
 
 /** Instants as far as two stores can be asked to agree on them: to a hundredth of a millisecond. */

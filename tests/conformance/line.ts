@@ -1,12 +1,14 @@
-// One resource of a store, driven step by step. Owns: knowing who waits, who holds, what was taken
-// and when, from the store's answers and pushes alone. Must not know: any store.
+// One resource of a store, driven step by step. Owns: asking the store, and telling its callers what
+// it answers. Must not know: any store, what must hold of the answers.
 import { expect } from 'vitest'
-import type { Bounce, GateSettings, Placement } from '../../src/core/admission.ts'
+import type { Bounce, GateSettings, LimitRefusal, Placement } from '../../src/core/admission.ts'
 import type { EpochMs } from '../../src/core/clock.ts'
 import { type CostVector, costOf, NOTHING } from '../../src/core/cost.ts'
 import { DEFAULT_LANE, type Lane } from '../../src/core/lane.ts'
+import type { Observation } from '../../src/core/observation.ts'
 import type { ResourceSnapshot, SettingsOf, Store } from '../../src/core/store.ts'
-import type { Place } from '../../src/core/ticket.ts'
+import type { Holder, OwnTicket, Place, TicketRequest } from '../../src/core/ticket.ts'
+import { type Caller, Callers, callerOf, type Take } from './callers.ts'
 
 /** A fresh store, and time that moves only when told to. */
 export interface StoreAtHand {
@@ -16,25 +18,21 @@ export interface StoreAtHand {
   advance(to: EpochMs): Promise<void>
   /** Waits until all pushes so far have been delivered. */
   delivered(): Promise<void>
+  /** Names what the store remembers of a resource: leases that were counted in it are not counted again. */
+  lifeOf(resource: string): string | null
 }
 
 export interface StoreUnderTest {
   open(settingsOf: SettingsOf, startAt: EpochMs): Promise<StoreAtHand>
   /** What this store is not held to. */
   readonly exempt: readonly ('forgets idle resources' | 'merge' | 'position')[]
+  /** How many random histories each property is checked on; 150 unless told. */
+  readonly runs?: number
 }
 
 export const RESOURCE = 'resource'
 /** Near today, where a double resolves a quarter of a microsecond, and off the whole millisecond. */
 export const START_AT: EpochMs = 1.8e12 + 0.37
-
-/** What one admission has taken, as far as known by now. */
-export interface Take {
-  readonly id: string
-  readonly at: EpochMs
-  charge: CostVector
-  isHeld: boolean
-}
 
 export interface Wish {
   readonly id?: string
@@ -47,6 +45,7 @@ export interface Wish {
   readonly deadlineAt?: EpochMs
   readonly place?: Place | null
   readonly parked?: boolean
+  readonly holder?: Holder | null
 }
 
 export const settingsOf = (given: Partial<GateSettings>): GateSettings => ({
@@ -58,32 +57,21 @@ export const settingsOf = (given: Partial<GateSettings>): GateSettings => ({
   ...given,
 })
 
-interface Caller {
-  readonly id: string
-  readonly flow: string
-  readonly resource: string
-  estimate: CostVector
-}
-
 export class Line {
   readonly at: StoreAtHand
-  /** In order of enqueueing, those put back last. */
-  readonly waiting: Caller[] = []
-  readonly parked: Caller[] = []
-  /** In order of admission. */
-  readonly held: Caller[] = []
-  readonly takes: Take[] = []
   /** Ids in order of admission, whether answered or pushed. */
   readonly admitted: string[] = []
   /** Ids in order of their pushes. */
   readonly pushed: string[] = []
   /** Is told after each admission. */
   onAdmission: () => void = () => {}
+  readonly #callers = new Callers()
   #ids = 0
 
   constructor(at: StoreAtHand) {
     this.at = at
     at.store.onGrant(({ id, resource }) => {
+      this.#callers.expire(this.now)
       const caller = this.waiting.find((waiting) => waiting.id === id)
       expect(caller, `${id} was pushed, but does not wait`).toBeDefined()
       if (!caller) return
@@ -105,26 +93,53 @@ export class Line {
     return this.at.store
   }
 
+  get waiting(): readonly Caller[] {
+    return this.#callers.waiting
+  }
+
+  get parked(): readonly Caller[] {
+    return this.#callers.parked
+  }
+
+  get held(): readonly Caller[] {
+    return this.#callers.held
+  }
+
+  /** Whose holders were silent for too long. */
+  get gone(): readonly Caller[] {
+    return this.#callers.gone
+  }
+
+  get takes(): readonly Take[] {
+    return this.#callers.takes
+  }
+
   async enqueue(wish: Wish = {}): Promise<Placement> {
-    const { flow = 'flow', resource = RESOURCE, input = 10, output = 0, parked = false } = wish
-    const id = wish.id ?? `t${this.#ids++}`
-    const estimate = costOf({ input_tokens: input, output_tokens: output })
-    const placement = await this.store.enqueue({
-      id,
-      resource,
-      flow,
-      lane: wish.lane ?? DEFAULT_LANE,
-      weight: wish.weight ?? 1,
-      estimate,
-      deadlineAt: wish.deadlineAt ?? Number.POSITIVE_INFINITY,
-      place: wish.place ?? null,
-      parked,
-    })
-    const caller = { id, flow, resource, estimate }
-    if (placement.kind === 'waiting') (parked ? this.parked : this.waiting).push(caller)
-    if (placement.kind === 'admitted') this.#admit(caller)
+    const request = this.request(wish)
+    this.#callers.expire(this.now)
+    const known = this.#callers.find(request.id)
+    const placement = await this.store.enqueue(request)
+    const caller = known ?? callerOf(request)
+    if (placement.kind !== 'refused') this.#callers.heardOf(request.holder, this.now)
+    if (placement.kind === 'waiting' && !known) this.#callers.stand(caller)
+    if (placement.kind === 'admitted' && !this.#callers.isHeld(caller.id)) this.#admit(caller)
     await this.at.delivered()
     return placement
+  }
+
+  request(wish: Wish = {}): TicketRequest {
+    return {
+      id: wish.id ?? `t${this.#ids++}`,
+      resource: wish.resource ?? RESOURCE,
+      flow: wish.flow ?? 'flow',
+      lane: wish.lane ?? DEFAULT_LANE,
+      weight: wish.weight ?? 1,
+      estimate: costOf({ input_tokens: wish.input ?? 10, output_tokens: wish.output ?? 0 }),
+      deadlineAt: wish.deadlineAt ?? Number.POSITIVE_INFINITY,
+      place: wish.place ?? null,
+      parked: wish.parked ?? false,
+      holder: wish.holder ?? null,
+    }
   }
 
   /** The id that waits, or was admitted, last. */
@@ -135,18 +150,24 @@ export class Line {
   }
 
   async cancel(id: string): Promise<Place | null> {
+    this.#callers.expire(this.now)
     const place = await this.store.cancel(this.#resourceOf(id), id)
     if (place) {
-      take(this.waiting, id)
-      take(this.parked, id)
+      this.#callers.take('waiting', id)
+      this.#callers.take('parked', id)
     }
     await this.at.delivered()
     return place
   }
 
   async unpark(id: string, estimate?: CostVector): Promise<boolean> {
-    const caller = take(this.parked, id)
-    if (caller) this.waiting.push({ ...caller, estimate: estimate ?? caller.estimate })
+    this.#callers.expire(this.now)
+    const caller = this.#callers.take('parked', id)
+    if (caller) {
+      caller.estimate = estimate ?? caller.estimate
+      caller.isParked = false
+      this.#callers.stand(caller)
+    }
     const moved = await this.store.unpark(
       this.#resourceOf(id),
       id,
@@ -156,26 +177,35 @@ export class Line {
     return moved
   }
 
+  async raise(id: string): Promise<boolean> {
+    const raised = await this.store.raise(this.#resourceOf(id), id)
+    await this.at.delivered()
+    return raised
+  }
+
   async settle(id: string, actual?: CostVector, exact = true): Promise<boolean> {
+    this.#callers.expire(this.now)
     const resource = this.#resourceOf(id)
-    const caller = take(this.held, id)
+    const caller = this.#callers.take('held', id)
     const cost = actual ?? caller?.estimate ?? NOTHING
-    if (caller) this.#end(id, exact ? cost : atLeast(cost, caller.estimate))
+    if (caller) this.#callers.end(id, exact ? cost : atLeast(cost, caller.estimate))
     const ended = await this.store.settle(resource, id, cost, exact)
     await this.at.delivered()
     return ended
   }
 
   async release(id: string): Promise<boolean> {
+    this.#callers.expire(this.now)
     const resource = this.#resourceOf(id)
-    if (take(this.held, id)) this.#end(id, NOTHING)
+    if (this.#callers.take('held', id)) this.#callers.end(id, NOTHING)
     const ended = await this.store.release(resource, id)
     await this.at.delivered()
     return ended
   }
 
   async revise(id: string, estimate: CostVector, produced: number): Promise<boolean> {
-    const lease = this.#takeOf(id)
+    this.#callers.expire(this.now)
+    const lease = this.#callers.takeOf(id)
     if (lease) lease.charge = estimate
     const caller = this.held.find((held) => held.id === id)
     if (caller) caller.estimate = estimate
@@ -185,20 +215,67 @@ export class Line {
   }
 
   async bounce(id: string, bounce: Bounce): Promise<boolean> {
+    this.#callers.expire(this.now)
     const resource = this.#resourceOf(id)
-    const caller = take(this.held, id)
+    const caller = this.#callers.take('held', id)
     if (caller) {
-      this.#end(id, NOTHING)
+      this.#callers.end(id, NOTHING)
       if (bounce.kind === 'repriced') caller.estimate = bounce.estimate
-      this.waiting.push(caller)
+      this.#callers.stand(caller)
     }
     const bounced = await this.store.bounce(resource, id, bounce)
     await this.at.delivered()
     return bounced
   }
 
-  async answered(): Promise<void> {
-    await this.store.answered(RESOURCE, null)
+  async renew(holderId: string, ttlMs: number): Promise<boolean> {
+    this.#callers.expire(this.now)
+    const isKnown = this.#callers.renew(holderId, this.now + ttlMs)
+    const renewed = await this.store.renew(RESOURCE, holderId, ttlMs)
+    expect(renewed).toBe(isKnown)
+    await this.at.delivered()
+    return renewed
+  }
+
+  /** A ticket as its owner knows it, whether it is here or gone. */
+  own(id: string, isCounted = true): OwnTicket {
+    const caller = this.#callers.find(id) ?? this.gone.find((one) => one.id === id)
+    if (!caller) throw new Error(`there never was a ticket ${id}`)
+    const { resource, estimate, isParked, grantedAt } = caller
+    const countedIn = isCounted ? this.at.lifeOf(resource) : 'another life'
+    const request = { ...caller.request, resource, estimate, parked: isParked }
+    return { request, grantedAt, countedIn }
+  }
+
+  async rejoin(
+    tickets: readonly OwnTicket[],
+    spent: CostVector = NOTHING,
+  ): Promise<readonly string[]> {
+    this.#callers.expire(this.now)
+    for (const own of tickets) this.#expectBack(own)
+    const held = await this.store.rejoin(RESOURCE, tickets, spent)
+    for (const id of held) {
+      const caller = this.waiting.find((waiting) => waiting.id === id)
+      if (caller) this.#admit(caller)
+    }
+    const ids = tickets.map(({ request }) => request.id)
+    expect(new Set(held)).toEqual(new Set(ids.filter((id) => this.#callers.isHeld(id))))
+    await this.at.delivered()
+    return held
+  }
+
+  async answered(firstAnswerMs: number | null = null): Promise<void> {
+    await this.store.answered(RESOURCE, firstAnswerMs)
+    await this.at.delivered()
+  }
+
+  async observe(observation: Observation): Promise<void> {
+    await this.store.observe(RESOURCE, observation)
+    await this.at.delivered()
+  }
+
+  async refused(refusal: LimitRefusal): Promise<void> {
+    await this.store.refused(RESOURCE, refusal)
     await this.at.delivered()
   }
 
@@ -209,12 +286,14 @@ export class Line {
 
   async wait(ms: number): Promise<void> {
     await this.at.advance(this.now + ms)
+    this.#callers.expire(this.now)
   }
 
   /** Moves to the instant at which the store says that the next is admitted. */
   async waitForNext(): Promise<boolean> {
     const nextAt = (await this.snapshot())?.nextAt ?? null
     if (nextAt !== null) await this.at.advance(nextAt)
+    this.#callers.expire(this.now)
     return nextAt !== null
   }
 
@@ -233,33 +312,26 @@ export class Line {
   }
 
   #admit(caller: Caller): void {
-    take(this.waiting, caller.id)
-    this.held.push(caller)
+    this.#callers.admit(caller, this.now)
     this.admitted.push(caller.id)
-    this.takes.push({ id: caller.id, at: this.now, charge: caller.estimate, isHeld: true })
     this.onAdmission()
   }
 
-  #end(id: string, charge: CostVector): void {
-    const lease = this.#takeOf(id)
-    if (!lease) return
-    lease.charge = charge
-    lease.isHeld = false
-  }
-
-  #takeOf(id: string): Take | undefined {
-    return this.takes.find((lease) => lease.id === id && lease.isHeld)
+  /** What a ticket that is brought back becomes, but for what the pump then does. */
+  #expectBack({ request, grantedAt, countedIn }: OwnTicket): void {
+    const known = this.#callers.find(request.id)
+    this.#callers.heardOf(request.holder, this.now)
+    if (known && (grantedAt === null || this.#callers.isHeld(known.id))) return
+    const caller = known ?? this.#callers.takeGone(request.id) ?? callerOf(request)
+    const life = this.at.lifeOf(request.resource)
+    if (grantedAt === null) this.#callers.stand(caller)
+    else if (!known && life !== null && countedIn === life) this.#callers.readmit(caller, grantedAt)
+    else this.#callers.admit(caller, this.now)
   }
 
   #resourceOf(id: string): string {
-    const all = [...this.waiting, ...this.parked, ...this.held]
-    return all.find((caller) => caller.id === id)?.resource ?? RESOURCE
+    return this.#callers.find(id)?.resource ?? RESOURCE
   }
-}
-
-function take(callers: Caller[], id: string): Caller | undefined {
-  const index = callers.findIndex((caller) => caller.id === id)
-  return index < 0 ? undefined : callers.splice(index, 1)[0]
 }
 
 function atLeast(cost: CostVector, least: CostVector): CostVector {

@@ -11,6 +11,7 @@ storeContract('memory', {
       clock,
       advance: async (to) => clock.advanceTo(to),
       delivered: async () => {},
+      lifeOf: () => 'memory',
     }
   },
 })

@@ -3,7 +3,8 @@
 import type { EpochMs } from '../../src/core/clock.ts'
 import { amountOf } from '../../src/core/cost.ts'
 import type { Limit } from '../../src/core/limit.ts'
-import { START_AT, type Take } from './line.ts'
+import type { Take } from './callers.ts'
+import { START_AT } from './line.ts'
 
 /** A sliding window gives capacity back up to so much of its length late. */
 const LATE = 1.05 / 60

@@ -7,11 +7,13 @@ import { EXIT } from '../../src/cli/exit-codes.ts'
 import { main } from '../../src/cli/main.ts'
 import { statusSchema } from '../../src/control/status.ts'
 import { LANES } from '../../src/core/lane.ts'
+import { createMeter } from '../../src/core/meters/create-meter.ts'
 import { REFUSALS, type RefusalReason } from '../../src/core/refusal.ts'
 import { ANSWER_FAULTS, DOOR_FAULTS } from '../../src/emulator/faults.ts'
 import { patienceOf } from '../../src/gateway/patience.ts'
 import { jsonSchema } from '../../src/policy/schema.ts'
 import { SETTINGS, upstreamSetting } from '../../src/policy/setting-table.ts'
+import { parseStoreAddress } from '../../src/policy/store-address.ts'
 import { formatDuration, parseDuration, parseLimit, parseSize } from '../../src/policy/units.ts'
 import { anthropic } from '../../src/providers/anthropic/anthropic.ts'
 import { limitGroupOf } from '../../src/providers/anthropic/limit-group.ts'
@@ -91,6 +93,20 @@ describe('configuration.md', () => {
     for (const [model = '', group] of columns(tableOf(page, 'model', 'group').rows, 2))
       expect([model, limitGroupOf(model, false)]).toEqual([model, group])
     expect(limitGroupOf('claude-opus-5', true)).toBe('claude-opus-5-fast')
+  })
+
+  it('writes addresses of stores as they are read', () => {
+    const addresses = columns(tableOf(page, 'address', 'leads to').rows, 1).flat()
+    expect(addresses.length).toBeGreaterThan(5)
+    for (const address of addresses)
+      expect([address, parseStoreAddress(address)]).toMatchObject([address, { kind: 'parsed' }])
+  })
+
+  it('has every policy for a store that cannot be reached', () => {
+    const policies = columns(tableOf(page, 'on_store_failure').rows, 1).flat()
+    for (const policy of policies)
+      expect(SETTINGS.onStoreFailure.type.safeParse(policy)).toMatchObject({ success: true })
+    expect(policies).toHaveLength(3)
   })
 
   it('writes limits, durations and sizes as they are read', () => {
@@ -176,7 +192,10 @@ describe('status.md', () => {
     const rows = columns(tableOf(readPage('docs/reference/status.md'), 'field').rows, 2)
     const fields = leavesOf(z.toJSONSchema(statusSchema)).map(([at, type]) => [
       at,
-      type.replace('optional', 'learnt limits only'),
+      type.replace(
+        'optional',
+        `${at.startsWith('store') ? 'shared stores' : 'learnt limits'} only`,
+      ),
     ])
     expect(sorted(rows)).toEqual(sorted(fields))
   })
@@ -244,6 +263,8 @@ describe('log.md', () => {
       windowMs: 1,
     },
     'resource.paused': { kind: 'resource.paused', resource: 'r', pausedMs: 1 },
+    'store.degraded': { kind: 'store.degraded', policy: 'degrade', why: 'w', instances: 2 },
+    'store.returned': { kind: 'store.returned', afterMs: 1, resources: 1, rejoined: 1 },
     'gate.listening': { kind: 'gate.listening', url: 'u', store: 'memory' },
     'gate.stopping': { kind: 'gate.stopping', signal: 'SIGTERM', inFlight: 0, queued: 0 },
     'gate.stopped': { kind: 'gate.stopped' },
@@ -268,10 +289,43 @@ describe('log.md', () => {
   })
 })
 
+const SECOND_MS = 1000
+const MINUTE_MS = 60 * SECOND_MS
+
+/** How much passes within any such span where somebody always waits, from just before an edge on. */
+function mostWithin(spanMs: number, text: string): number {
+  const limit = parseLimit('requests', text)
+  if (limit.kind === 'refused') throw new Error(`${text} ${limit.why}`)
+  let now = MINUTE_MS - SECOND_MS / 10
+  const meter = createMeter(limit.value, now)
+  const passedAt: number[] = []
+  while (now < 4 * MINUTE_MS) {
+    meter.take(1, now)
+    passedAt.push(now)
+    now = meter.readyAt(1, now)
+  }
+  // Instants of a refill are sums of fractions.
+  const endsBy = (at: number): number => at + spanMs + 1e-6
+  return Math.max(
+    ...passedAt.map(
+      (from, index) => passedAt.findLastIndex((at) => at <= endsBy(from)) - index + 1,
+    ),
+  )
+}
+
 describe('the guide', () => {
   it('has the lanes in their order', () => {
     const page = readPage('docs/guide/lanes-and-deadlines.md')
     expect(tableOf(page, 'lane').rows.map(([lane]) => bare(lane))).toEqual([...LANES])
+  })
+
+  it('says how much each kind of limit lets through at the most', () => {
+    const { rows } = tableOf(readPage('docs/guide/limits.md'), 'limit', 'in any second')
+    expect(rows.length).toBe(4)
+    for (const [limit = '', inSecond, inMinute] of columns(rows, 3)) {
+      const actual = [SECOND_MS, MINUTE_MS].map((spanMs) => String(mostWithin(spanMs, limit)))
+      expect([limit, inSecond, inMinute]).toEqual([limit, ...actual])
+    }
   })
 
   it('has every fault with its rate, those before admission first', () => {

@@ -3,10 +3,9 @@
 import { devNull } from 'node:os'
 import { type Clock, type EpochMs, realClock } from '../../core/clock.ts'
 import { seededRandom } from '../../core/random.ts'
-import type { DispatchEvents } from '../../dispatch/events.ts'
 import { type Emulator, startEmulator } from '../../emulator/emulator.ts'
 import { loadSettings } from '../../policy/resolve.ts'
-import { wire } from '../wire.ts'
+import { type GatewayEvents, wire } from '../wire.ts'
 import { Agent, type AgentPlan } from './agent.ts'
 
 export interface RunOptions {
@@ -135,16 +134,19 @@ async function openGate(upstream: string, clock: Clock, random: () => number): P
   // An empty file instead of the user's own.
   const flags = { config: devNull, port: '0', upstream: [`anthropic=${upstream}`] }
   const { settings } = loadSettings(flags, {})
-  const { gateway, close } = wire({ settings, clock, random, events: UNHEARD })
+  const { gateway, close } = await wire({ settings, clock, random, events: UNHEARD })
   return { url: await gateway.listen(), close }
 }
 
 /** The demo shows what agents see. A broken gate must not look like a result: it ends the demo. */
-const UNHEARD: DispatchEvents = {
+const UNHEARD: GatewayEvents = {
   settled: () => {},
   refused: () => {},
   cancelled: () => {},
   bounced: () => {},
+  storeDegraded: () => {},
+  storeReturned: () => {},
+  storeWarned: () => {},
   failed: (error) => {
     throw error
   },

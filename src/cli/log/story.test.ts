@@ -78,6 +78,22 @@ describe('the story', () => {
       '● learnt: 30,000 input tokens a minute for anthropic/1f2e/claude-sonnet-4\n',
     ],
     [
+      { kind: 'store.degraded', policy: 'degrade', why: 'redis://r:1 is gone', instances: 3 },
+      '✗ the store is out of reach (redis://r:1 is gone): going on with 1/3 of the limits until it is back\n',
+    ],
+    [
+      { kind: 'store.degraded', policy: 'degrade', why: 'redis://r:1 is gone', instances: 1 },
+      '✗ the store is out of reach (redis://r:1 is gone): going on with the limits as they were until it is back\n',
+    ],
+    [
+      { kind: 'store.degraded', policy: 'closed', why: 'redis://r:1 is gone', instances: 3 },
+      '✗ the store is out of reach (redis://r:1 is gone): nobody new is taken until it is back\n',
+    ],
+    [
+      { kind: 'store.returned', afterMs: 12_000, resources: 2, rejoined: 7 },
+      '● the store is back after 12 s, and 7 calls with it\n',
+    ],
+    [
       { kind: 'gate.stopping', signal: 'SIGTERM', inFlight: 1, queued: 8 },
       '● SIGTERM: waiting for 1 call under way, refusing 8 that wait; once more ends them\n',
     ],

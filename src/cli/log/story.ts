@@ -109,6 +109,10 @@ function lineFor(event: LogEvent): Line {
     }
     case 'upstream.failed':
       return { mark: MARKS.bad, text: `${event.provider}: ${event.failure}` }
+    case 'store.degraded':
+      return { mark: MARKS.bad, text: degradedText(event) }
+    case 'store.returned':
+      return { mark: MARKS.news, text: returnedText(event) }
     case 'gate.listening':
       return { mark: MARKS.news, text: `listening on ${event.url}` }
     case 'gate.stopping':
@@ -189,6 +193,21 @@ function bindingInWords(binding: Binding): string {
     case 'overload':
       return 'an overloaded provider'
   }
+}
+
+function degradedText({ policy, why, instances }: EventOf<'store.degraded'>): string {
+  const share = instances > 1 ? `1/${instances} of the limits` : 'the limits as they were'
+  const until: Readonly<Record<string, string>> = {
+    degrade: `going on with ${share}`,
+    open: 'going on without limits',
+    closed: 'nobody new is taken',
+  }
+  return `the store is out of reach (${plain(why)}): ${until[policy] ?? policy} until it is back`
+}
+
+function returnedText({ afterMs, rejoined }: EventOf<'store.returned'>): string {
+  const brought = rejoined > 0 ? `, and ${countOf(rejoined, 'call')} with it` : ''
+  return `the store is back after ${spanInWords(afterMs)}${brought}`
 }
 
 function stoppingText({ signal, inFlight, queued }: EventOf<'gate.stopping'>): string {

@@ -34,6 +34,7 @@ const request = (id: string, resource = 'r'): TicketRequest => ({
   deadlineAt: Number.POSITIVE_INFINITY,
   place: null,
   parked: false,
+  holder: null,
 })
 
 /** A clock that knows how many timers are set and not yet run or cancelled. */

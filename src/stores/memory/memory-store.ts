@@ -7,7 +7,7 @@ import type { CostVector } from '../../core/cost.ts'
 import { Gate } from '../../core/gate.ts'
 import type { Observation } from '../../core/observation.ts'
 import type { Grant, ResourceSnapshot, SettingsOf, Store } from '../../core/store.ts'
-import type { Place, TicketRequest } from '../../core/ticket.ts'
+import type { OwnTicket, Place, TicketRequest } from '../../core/ticket.ts'
 
 /** How many other resources each operation looks at, to forget those that are idle. */
 const SWEPT_PER_OPERATION = 2
@@ -28,6 +28,7 @@ class Resource {
 }
 
 export class MemoryStore implements Store {
+  /** Also names its one life: what its gates have counted, they have counted for good. */
   readonly kind = 'memory'
   readonly isDegraded = false
   readonly #clock: Clock
@@ -131,6 +132,22 @@ export class MemoryStore implements Store {
     this.#after(target, null, now)
   }
 
+  async renew(name: string, holder: string, ttlMs: number): Promise<boolean> {
+    return this.#with(name, false, (gate, now) => gate.renew(holder, ttlMs, now))
+  }
+
+  async rejoin(
+    name: string,
+    tickets: readonly OwnTicket[],
+    spent: CostVector,
+  ): Promise<readonly string[]> {
+    const now = this.#clock.now()
+    const resource = this.#open(name, now)
+    const held = resource.gate.rejoin(tickets, spent, this.kind, now)
+    this.#after(resource, null, now)
+    return held
+  }
+
   async position(name: string, id: string): Promise<Prediction | null> {
     return this.#find(name)?.gate.position(id, this.#clock.now()) ?? null
   }
@@ -172,7 +189,7 @@ export class MemoryStore implements Store {
   #after(resource: Resource, toldOtherwise: string | null, now: EpochMs): void {
     resource.usedAt = now
     for (const { id } of resource.gate.takeGrants())
-      if (id !== toldOtherwise) this.#tellGrant({ resource: resource.name, id })
+      if (id !== toldOtherwise) this.#tellGrant({ resource: resource.name, id, grantedAt: now })
     this.#arm(resource)
     this.#forgetIdle(now)
   }

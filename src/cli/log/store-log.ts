@@ -1,0 +1,11 @@
+// Turns what a shared store tells into lines of the log. Must not know: how lines look, or where they go.
+import type { Log } from '../../telemetry/log.ts'
+import type { StoreEvents } from '../open-store.ts'
+
+export function logStore(log: Log): Omit<StoreEvents, 'failed'> {
+  return {
+    storeDegraded: (outage) => log.event({ kind: 'store.degraded', ...outage }),
+    storeReturned: (back) => log.event({ kind: 'store.returned', ...back }),
+    storeWarned: (sentence) => log.warn(sentence),
+  }
+}

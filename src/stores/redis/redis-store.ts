@@ -1,0 +1,593 @@
+// The store that many processes share. Owns: carrying each operation to the gate's script, in one
+// round trip, and its answer back; waking the gates that this process has promised to wake. Must not
+// know: how a gate decides (scripts/), what to do when the store is out of reach (SharedStore).
+import type {
+  Bounce,
+  GateSettings,
+  LimitRefusal,
+  Placement,
+  Prediction,
+} from '../../core/admission.ts'
+import type { Clock, EpochMs, Timer } from '../../core/clock.ts'
+import { type CostVector, NOTHING } from '../../core/cost.ts'
+import { LANES } from '../../core/lane.ts'
+import type { Observation } from '../../core/observation.ts'
+import {
+  type Grant,
+  type ResourceSnapshot,
+  type SettingsOf,
+  StoreUnreachable,
+} from '../../core/store.ts'
+import type { Holder, OwnTicket, Place, TicketRequest } from '../../core/ticket.ts'
+import type { Beat, SharedGates } from '../shared-gates.ts'
+import {
+  type Answer,
+  bindingOf,
+  type GateAnswer,
+  limitSnapshotOf,
+  listOf,
+  numberOf,
+  numberOrNull,
+  parseAnswer,
+  predictionOf,
+  textOf,
+  textsOf,
+  type Values,
+} from './answer.ts'
+import type { RedisConnection } from './connection.ts'
+import { grantsChannel, keyOf, probeKey } from './keys.ts'
+import { Program } from './program.ts'
+import { Registry } from './registry.ts'
+import type { Script } from './script.ts'
+import { allScripts } from './scripts.generated.ts'
+import { ServerTime } from './server-time.ts'
+import { settingsText } from './settings-text.ts'
+
+/** How many other resources each operation looks at, to forget those that this process uses no more. */
+const SWEPT_PER_OPERATION = 2
+const REMEMBERED_MS = 60_000
+/** An operation is repeated with settings, or under another name, and that is all that can be asked. */
+const MOST_TRIES = 5
+const PROBE_LIVES_MS = 1000
+
+export interface RedisStoreOptions {
+  readonly connection: RedisConnection
+  readonly clock: Clock
+  readonly settingsOf: SettingsOf
+  /** Names this process among all that share the store. */
+  readonly instance: string
+  /** How long this process is believed to live after each sign of life. */
+  readonly leaseMs: number
+  /** The scripts to run. @default the store's own */
+  readonly scripts?: typeof allScripts
+}
+
+/** What this process knows of a gate. */
+class Acquaintance {
+  readonly name: string
+  readonly settings: GateSettings
+  readonly time = new ServerTime()
+  life: string | null = null
+  timer: Timer | null = null
+  listedAt: EpochMs = Number.NEGATIVE_INFINITY
+  usedAt: EpochMs = Number.NEGATIVE_INFINITY
+
+  constructor(name: string, settings: GateSettings) {
+    this.name = name
+    this.settings = settings
+  }
+}
+
+interface Common {
+  readonly resource: string
+  readonly instance: string
+  readonly revision: number
+  readonly settings: string
+}
+
+/** Gives an operation its arguments, by the gate's time where they are instants. */
+type ArgsFor<Args> = (common: Common, gate: Acquaintance) => Args
+
+export class RedisStore implements SharedGates {
+  readonly kind = 'redis'
+  readonly instance: string
+  readonly #connection: RedisConnection
+  readonly #clock: Clock
+  readonly #settingsOf: SettingsOf
+  readonly #leaseMs: number
+  readonly #scripts: typeof allScripts
+  readonly #program: Program
+  readonly #registry: Registry
+  /** When this process's settings were made: of processes that differ, the youngest is right. */
+  readonly #revision: EpochMs
+  readonly #known = new Map<string, Acquaintance>()
+  readonly #mergedInto = new Map<string, string>()
+  readonly #underway = new Set<Promise<unknown>>()
+  #sweep = this.#known.values()
+  #tellGrant: (grant: Grant) => void = () => {}
+  #tellMerge: (from: string, into: string) => void = () => {}
+
+  private constructor(options: RedisStoreOptions) {
+    this.instance = options.instance
+    this.#connection = options.connection
+    this.#clock = options.clock
+    this.#settingsOf = options.settingsOf
+    this.#leaseMs = options.leaseMs
+    this.#scripts = options.scripts ?? allScripts
+    this.#program = new Program(this.#scripts)
+    this.#revision = options.clock.now()
+    this.#registry = new Registry(options.connection, {
+      clock: options.clock,
+      instance: options.instance,
+      lifeMs: options.leaseMs,
+    })
+  }
+
+  static async open(options: RedisStoreOptions): Promise<RedisStore> {
+    const store = new RedisStore(options)
+    const channel = grantsChannel(options.connection.prefix, options.instance)
+    await options.connection.subscribe(channel, (message) => store.#hearGrants(message))
+    return store
+  }
+
+  onGrant(listener: (grant: Grant) => void): void {
+    this.#tellGrant = listener
+  }
+
+  onMerge(listener: (from: string, into: string) => void): void {
+    this.#tellMerge = listener
+  }
+
+  onReach(listener: (isReachable: boolean) => void): void {
+    this.#connection.onReach(listener)
+  }
+
+  lifeOf(resource: string): string | null {
+    return this.#known.get(this.#presentName(resource))?.life ?? null
+  }
+
+  async enqueue(request: TicketRequest): Promise<Placement> {
+    const [own, gate] = await this.#run(
+      this.#scripts.enqueue,
+      request.resource,
+      (common, { time }) => ({
+        ...common,
+        id: request.id,
+        flow: request.flow,
+        lane: LANES.indexOf(request.place?.lane ?? request.lane),
+        weight: request.weight,
+        estimate: request.estimate,
+        deadlineAt: time.toGate(request.deadlineAt),
+        parked: request.parked,
+        ...this.#holderOf(request.holder),
+        hasPlace: request.place !== null,
+        enqueuedAt: time.toGate(request.place?.enqueuedAt ?? 0),
+        laneSince: time.toGate(request.place?.laneSince ?? 0),
+        startTag: request.place?.startTag ?? 0,
+      }),
+    )
+    return placementOf(own, gate)
+  }
+
+  async cancel(resource: string, id: string): Promise<Place | null> {
+    const [own, { time }] = await this.#run(this.#scripts.cancel, resource, (common) => ({
+      ...common,
+      id,
+    }))
+    if (own.length === 0) return null
+    const [enqueuedAt, lane, laneSince, startTag] = own
+    return {
+      enqueuedAt: time.toLocal(numberOf(enqueuedAt)),
+      lane: LANES[numberOf(lane)] ?? 'low',
+      laneSince: time.toLocal(numberOf(laneSince)),
+      startTag: numberOf(startTag),
+    }
+  }
+
+  unpark(resource: string, id: string, estimate: CostVector): Promise<boolean> {
+    return this.#decide(this.#scripts.unpark, resource, (common) => ({ ...common, id, estimate }))
+  }
+
+  raise(resource: string, id: string): Promise<boolean> {
+    return this.#decide(this.#scripts.raise, resource, (common) => ({ ...common, id }))
+  }
+
+  settle(resource: string, id: string, actual: CostVector, exact: boolean): Promise<boolean> {
+    return this.#decide(this.#scripts.settle, resource, (common) => ({
+      ...common,
+      id,
+      actual,
+      exact,
+    }))
+  }
+
+  release(resource: string, id: string): Promise<boolean> {
+    return this.#decide(this.#scripts.release, resource, (common) => ({ ...common, id }))
+  }
+
+  revise(
+    resource: string,
+    id: string,
+    estimate: CostVector,
+    produced: number | null,
+  ): Promise<boolean> {
+    return this.#decide(this.#scripts.revise, resource, (common) => ({
+      ...common,
+      id,
+      estimate,
+      produced: produced ?? -1,
+    }))
+  }
+
+  bounce(resource: string, id: string, bounce: Bounce): Promise<boolean> {
+    return this.#decide(this.#scripts.bounce, resource, (common, { time }) => {
+      const isRefusal = bounce.kind === 'rate_limited'
+      return {
+        ...common,
+        id,
+        why: bounce.kind,
+        backoffMs: 'backoffMs' in bounce ? bounce.backoffMs : 0,
+        retryAfterMs: isRefusal ? (bounce.retryAfterMs ?? -1) : -1,
+        observed: isRefusal ? observedText(bounce.observation) : '[]',
+        sentAt: time.toGate(isRefusal ? bounce.observation.sentAt : 0),
+        estimate: bounce.kind === 'repriced' ? bounce.estimate : NOTHING,
+      }
+    })
+  }
+
+  async answered(resource: string, firstAnswerMs: number | null): Promise<void> {
+    await this.#run(this.#scripts.answered, resource, (common) => ({
+      ...common,
+      firstAnswerMs: firstAnswerMs ?? -1,
+    }))
+  }
+
+  async observe(resource: string, observation: Observation): Promise<void> {
+    await this.#run(this.#scripts.observe, resource, (common, { time }) => ({
+      ...common,
+      observed: observedText(observation),
+      sentAt: time.toGate(observation.sentAt),
+    }))
+  }
+
+  async refused(resource: string, { retryAfterMs, observation }: LimitRefusal): Promise<void> {
+    await this.#run(this.#scripts.refused, resource, (common, { time }) => ({
+      ...common,
+      retryAfterMs: retryAfterMs ?? -1,
+      observed: observedText(observation),
+      sentAt: time.toGate(observation.sentAt),
+    }))
+  }
+
+  async pause(resource: string, until: EpochMs): Promise<void> {
+    await this.#run(this.#scripts.pause, resource, (common, { time }) => ({
+      ...common,
+      pauseUntil: time.toGate(until),
+    }))
+  }
+
+  async merge(from: string, into: string): Promise<void> {
+    const source = this.#presentName(from)
+    const target = this.#presentName(into)
+    if (source === target) return
+    const [own] = await this.#run(this.#scripts.mergeOut, source, (common) => ({
+      ...common,
+      into: target,
+    }))
+    this.#noteMerge(from, target)
+    this.#noteMerge(source, target)
+    const tickets = textsOf(own[0] ?? [])
+    const pairs = tickets.flatMap((id, index) =>
+      index % 2 === 0 ? [[id, tickets[index + 1]]] : [],
+    )
+    if (pairs.length === 0) return
+    await this.#run(this.#scripts.mergeIn, target, (common) => ({
+      ...common,
+      tickets: JSON.stringify(pairs),
+    }))
+  }
+
+  renew(resource: string, holder: string, ttlMs: number): Promise<boolean> {
+    return this.#decide(this.#scripts.renew, resource, (common) => ({
+      ...common,
+      holder,
+      ttl: ttlMs,
+    }))
+  }
+
+  async rejoin(
+    resource: string,
+    tickets: readonly OwnTicket[],
+    spent: CostVector,
+  ): Promise<readonly string[]> {
+    const [own] = await this.#run(this.#scripts.rejoin, resource, (common, { time }) => ({
+      ...common,
+      tickets: JSON.stringify(tickets.map((ticket) => this.#described(ticket, time))),
+      spent,
+    }))
+    return textsOf(own[0] ?? [])
+  }
+
+  async position(resource: string, id: string): Promise<Prediction | null> {
+    const [own, gate] = await this.#run(this.#scripts.position, resource, (common) => ({
+      ...common,
+      id,
+    }))
+    return own.length === 0 ? null : predictionOf(own, gate.time, gate.settings.limits)
+  }
+
+  async beat(resource: string): Promise<Beat> {
+    const [[own], snapshot, instances] = await Promise.all([
+      this.#run(this.#scripts.renew, resource, (common) => ({
+        ...common,
+        holder: this.instance,
+        ttl: this.#leaseMs,
+      })),
+      this.#snapshotOf(resource),
+      this.#registry.instances(),
+    ])
+    const [isKnown, waiting, held] = own
+    return {
+      isKnown: isKnown === '1',
+      waiting: numberOf(waiting ?? 0),
+      held: numberOf(held ?? 0),
+      instances,
+      limits: snapshot?.limits ?? [],
+    }
+  }
+
+  async owned(resource: string): Promise<readonly string[]> {
+    const [own] = await this.#run(this.#scripts.owned, resource, (common) => ({
+      ...common,
+      holder: this.instance,
+    }))
+    return textsOf(own[0] ?? [])
+  }
+
+  async snapshot(): Promise<readonly ResourceSnapshot[]> {
+    const names = new Set(await this.#registry.resources())
+    for (const { name } of this.#known.values()) names.add(name)
+    const snapshots = await Promise.all([...names].map((name) => this.#snapshotOf(name)))
+    return snapshots.filter((snapshot) => snapshot !== null)
+  }
+
+  async probe(): Promise<void> {
+    const key = probeKey(this.#connection.prefix, this.instance)
+    await this.#connection.command('SET', key, '1', 'PX', String(PROBE_LIVES_MS))
+  }
+
+  /** Resolves when no operation is under way, those that timers have begun included. */
+  async idle(): Promise<void> {
+    while (this.#underway.size > 0) await Promise.allSettled(this.#underway)
+  }
+
+  async close(): Promise<void> {
+    for (const { timer } of this.#known.values()) timer?.cancel()
+    await this.idle()
+    await this.#registry.leave().catch(ignoreUnreachable)
+    await this.#connection.close()
+  }
+
+  /** Runs a script that answers yes or no. */
+  async #decide<Args>(
+    script: Script<Args>,
+    resource: string,
+    argsFor: ArgsFor<Args>,
+  ): Promise<boolean> {
+    const [own] = await this.#run(script, resource, argsFor)
+    return own[0] === '1'
+  }
+
+  /** Runs an operation to its end. Its own part of the answer is empty where there is no such gate. */
+  #run<Args>(
+    script: Script<Args>,
+    resource: string,
+    argsFor: ArgsFor<Args>,
+  ): Promise<readonly [Values, Acquaintance]> {
+    const run = this.#runUntilAnswered(script, resource, argsFor)
+    this.#underway.add(run)
+    run.then(nothing, nothing).finally(() => this.#underway.delete(run))
+    return run
+  }
+
+  async #runUntilAnswered<Args>(
+    script: Script<Args>,
+    resource: string,
+    argsFor: ArgsFor<Args>,
+  ): Promise<readonly [Values, Acquaintance]> {
+    let gate = this.#meet(resource)
+    let settings = gate.life === null ? settingsText(gate.settings, this.#clock.now()) : ''
+    for (let tries = 0; tries < MOST_TRIES; tries++) {
+      const answer = await this.#ask(script, gate, argsFor(this.#common(gate, settings), gate))
+      switch (answer.kind) {
+        case 'ok':
+          this.#heed(gate, answer)
+          return [answer.own, gate]
+        case 'none':
+          return [[], gate]
+        case 'settings':
+          settings = settingsText(gate.settings, answer.gateTime)
+          break
+        case 'merged':
+          this.#noteMerge(gate.name, answer.into)
+          gate = this.#meet(resource)
+          settings = gate.life === null ? settingsText(gate.settings, this.#clock.now()) : ''
+      }
+    }
+    throw new Error(`the gate of ${gate.name} did not take its settings`)
+  }
+
+  #common(gate: Acquaintance, settings: string): Common {
+    const { instance } = this
+    return { resource: gate.name, instance, revision: this.#revision, settings }
+  }
+
+  async #ask<Args>(script: Script<Args>, gate: Acquaintance, args: Args): Promise<Answer> {
+    const keys = script.keys.map((part) => keyOf(this.#connection.prefix, gate.name, part))
+    const answer = parseAnswer(
+      await this.#connection.run(this.#program, script, keys, script.args(args)),
+    )
+    if ('gateTime' in answer) gate.time.heard(answer.gateTime, this.#clock.now())
+    return answer
+  }
+
+  /** Does what an answer asks for: tells of own tickets that were admitted, and keeps the promise to wake. */
+  #heed(gate: Acquaintance, { gateTime, life, granted, wakeAt }: GateAnswer): void {
+    gate.life = life
+    gate.usedAt = this.#clock.now()
+    const grantedAt = gate.time.toLocal(gateTime)
+    for (const id of granted) this.#tellGrant({ resource: gate.name, id, grantedAt })
+    this.#setAlarm(gate, wakeAt)
+    if (this.#registry.isDue(gate.listedAt)) {
+      gate.listedAt = gate.usedAt
+      this.#registry.list(gate.name).catch(ignoreUnreachable)
+    }
+    this.#forgetUnused()
+  }
+
+  #setAlarm(gate: Acquaintance, wakeAt: EpochMs | null): void {
+    const at = wakeAt === null ? null : gate.time.toLocal(wakeAt)
+    gate.timer?.cancel()
+    gate.timer = at === null ? null : this.#clock.schedule(at, () => this.#wake(gate))
+  }
+
+  /** Another process's sign of life wakes the gate when this one can't. */
+  #wake(gate: Acquaintance): void {
+    gate.timer = null
+    this.#run(this.#scripts.pump, gate.name, (common) => common).catch(ignoreUnreachable)
+  }
+
+  #hearGrants(message: string): void {
+    const [name, gateTime, ids] = listOf(JSON.parse(message))
+    const resource = textOf(name)
+    const grantedAt = this.#meet(resource).time.toLocal(numberOf(gateTime))
+    for (const id of textsOf(ids)) this.#tellGrant({ resource, id, grantedAt })
+  }
+
+  #presentName(name: string): string {
+    return this.#mergedInto.get(name) ?? name
+  }
+
+  #noteMerge(from: string, into: string): void {
+    if (from === into || this.#mergedInto.get(from) === into) return
+    this.#mergedInto.set(from, into)
+    this.#known.get(from)?.timer?.cancel()
+    this.#known.delete(from)
+    this.#tellMerge(from, into)
+  }
+
+  #meet(resource: string): Acquaintance {
+    const name = this.#presentName(resource)
+    const known = this.#known.get(name)
+    if (known) return known
+    const gate = new Acquaintance(name, this.#settingsOf(name))
+    this.#known.set(name, gate)
+    return gate
+  }
+
+  #holderOf(holder: Holder | null): { holder: string; holderTtl: number } {
+    return { holder: holder?.id ?? this.instance, holderTtl: holder?.ttlMs ?? this.#leaseMs }
+  }
+
+  #described({ request, grantedAt, countedIn }: OwnTicket, time: ServerTime) {
+    const { id, flow, weight, estimate, parked, place } = request
+    const { holder, holderTtl } = this.#holderOf(request.holder)
+    return {
+      id,
+      flow,
+      lane: LANES.indexOf(place?.lane ?? request.lane),
+      weight,
+      estimate,
+      parked,
+      holder,
+      holder_ttl: holderTtl,
+      place: place ? describedPlace(place, time) : undefined,
+      granted_at: grantedAt === null ? undefined : time.toGate(grantedAt),
+      counted_in: countedIn ?? undefined,
+    }
+  }
+
+  async #snapshotOf(resource: string): Promise<ResourceSnapshot | null> {
+    const [own, gate] = await this.#run(this.#scripts.snapshot, resource, (common) => common)
+    return own.length === 0 ? null : snapshotOf(own, gate)
+  }
+
+  #forgetUnused(): void {
+    const unusedSince = this.#clock.now() - REMEMBERED_MS
+    for (let count = 0; count < SWEPT_PER_OPERATION; count++) {
+      const next = this.#sweep.next()
+      if (next.done) {
+        this.#sweep = this.#known.values()
+        return
+      }
+      const { name, timer, usedAt } = next.value
+      if (timer === null && usedAt < unusedSince) this.#known.delete(name)
+    }
+  }
+}
+
+function placementOf(own: Values, { time, settings }: Acquaintance): Placement {
+  const [kind, ...rest] = own
+  switch (kind) {
+    case 'admitted':
+      return { kind }
+    case 'waiting':
+      return { kind, ...predictionOf(rest, time, settings.limits) }
+    default: {
+      const [reason, ...prediction] = rest
+      return {
+        kind: 'refused',
+        reason: reason === 'queue_full' ? reason : 'wait_too_long',
+        ...predictionOf(prediction, time, settings.limits),
+      }
+    }
+  }
+}
+
+function snapshotOf(own: Values, { name, time, settings }: Acquaintance): ResourceSnapshot {
+  const [inFlight, queued, nextAt, boundBy, pausedUntil, concurrencyLimit, oldest, limits] = own
+  const localOrNull = (value: unknown): EpochMs | null => {
+    const at = numberOrNull(value)
+    return at === null ? null : time.toLocal(at)
+  }
+  return {
+    name,
+    inFlight: numberOf(inFlight),
+    queued: numberOf(queued),
+    nextAt: localOrNull(nextAt),
+    boundBy: bindingOf(boundBy, settings.limits),
+    pausedUntil: localOrNull(pausedUntil),
+    concurrencyLimit: numberOrNull(concurrencyLimit),
+    oldestEnqueuedAt: localOrNull(oldest),
+    limits: listOf(limits).map(limitSnapshotOf),
+  }
+}
+
+function describedPlace({ enqueuedAt, laneSince, startTag }: Place, time: ServerTime) {
+  return {
+    enqueued_at: time.toGate(enqueuedAt),
+    lane_since: time.toGate(laneSince),
+    start_tag: Number.isFinite(startTag) ? startTag : undefined,
+  }
+}
+
+/** What `lib/limits.lua` takes in: names as Lua writes them, and nothing where nothing is known. */
+function observedText({ limits }: Observation): string {
+  return JSON.stringify(
+    limits.map(({ dimension, amount, remaining, roundedBy, fullInMs, fullInErrorMs }) => ({
+      dimension,
+      amount,
+      remaining,
+      rounded_by: roundedBy,
+      full_in_ms: fullInMs ?? undefined,
+      full_in_error_ms: fullInErrorMs,
+    })),
+  )
+}
+
+/** What is lost by it is made good elsewhere: by the next beat, or by another process. */
+function ignoreUnreachable(error: unknown): void {
+  if (!(error instanceof StoreUnreachable)) throw error
+}
+
+const nothing = (): void => {}

@@ -1,0 +1,71 @@
+// Who shares a store, and what for. Owns: the lists of live processes and of resources in use, by
+// which a status finds all of them. Must not know: gates. Nothing is decided by these lists, but for
+// the share that each process goes on with when the store is lost.
+import type { Clock, EpochMs } from '../../core/clock.ts'
+import { listOf, numberOf, textsOf } from './answer.ts'
+import type { RedisConnection } from './connection.ts'
+import { instancesKey, resourcesKey } from './keys.ts'
+
+/** A resource is listed anew so often while it is in use. */
+const LISTED_EVERY_MS = 60_000
+/** A resource that nobody has used for so long is not shown any more. */
+const SHOWN_FOR_MS = 3_600_000
+const MOST_SHOWN = 500
+/** Lists that nobody writes to any more are forgotten. */
+const KEPT_MS = 86_400_000
+
+export class Registry {
+  readonly #connection: RedisConnection
+  readonly #clock: Clock
+  readonly #instance: string
+  readonly #lifeMs: number
+  #instances = 1
+  #countedAt: EpochMs = Number.NEGATIVE_INFINITY
+
+  constructor(
+    connection: RedisConnection,
+    given: { readonly clock: Clock; readonly instance: string; readonly lifeMs: number },
+  ) {
+    this.#connection = connection
+    this.#clock = given.clock
+    this.#instance = given.instance
+    this.#lifeMs = given.lifeMs
+  }
+
+  /** Lists this process as alive, and counts those that are; seldom enough to be called at each beat. */
+  async instances(): Promise<number> {
+    const now = this.#clock.now()
+    if (now - this.#countedAt < this.#lifeMs / 10) return this.#instances
+    this.#countedAt = now
+    const key = instancesKey(this.#connection.prefix)
+    await this.#connection.command('ZADD', key, String(now), this.#instance)
+    await this.#connection.command('ZREMRANGEBYSCORE', key, '-inf', String(now - this.#lifeMs))
+    await this.#connection.command('PEXPIRE', key, String(KEPT_MS))
+    this.#instances = Math.max(1, numberOf(await this.#connection.command('ZCARD', key)))
+    return this.#instances
+  }
+
+  async leave(): Promise<void> {
+    await this.#connection.command('ZREM', instancesKey(this.#connection.prefix), this.#instance)
+  }
+
+  /** Whether a resource that was listed at an instant should be listed again. */
+  isDue(listedAt: EpochMs): boolean {
+    return this.#clock.now() - listedAt >= LISTED_EVERY_MS
+  }
+
+  async list(resource: string): Promise<void> {
+    const key = resourcesKey(this.#connection.prefix)
+    await this.#connection.command('ZADD', key, String(this.#clock.now()), resource)
+    await this.#connection.command('PEXPIRE', key, String(KEPT_MS))
+  }
+
+  /** The resources used last, whoever used them. */
+  async resources(): Promise<readonly string[]> {
+    const key = resourcesKey(this.#connection.prefix)
+    const forgotten = this.#clock.now() - SHOWN_FOR_MS
+    await this.#connection.command('ZREMRANGEBYSCORE', key, '-inf', String(forgotten))
+    const newest = await this.#connection.command('ZREVRANGE', key, '0', String(MOST_SHOWN - 1))
+    return textsOf(listOf(newest))
+  }
+}

@@ -1,0 +1,29 @@
+// What all operations on tickets have in common. Owns: what one is, and what it needs of the store.
+// Must not know: which there are.
+import type { Clock } from '../../core/clock.ts'
+import type { Store } from '../../core/store.ts'
+import type { SharedGates } from '../shared-gates.ts'
+import type { Book } from './book.ts'
+import type { Grants } from './grants.ts'
+import type { Side } from './side.ts'
+
+export interface Operators {
+  readonly clock: Clock
+  /** For how long the shared gates believe that a silent process lives. */
+  readonly lifeMs: number
+  readonly shared: SharedGates
+  readonly book: Book
+  readonly grants: Grants
+  /** Ends a lease of the shared gate that nobody wants, if it is one. */
+  readonly releaseThere: (resource: string, id: string) => void
+  /** The shared gate does not know what it should. */
+  readonly suspect: (side: Side) => void
+}
+
+/** The two ways of one operation. */
+export interface Operation<T, R> {
+  there(side: Side): Promise<T>
+  /** What the shared gate's answer means. Not called when the side has gone local before it came. */
+  take(answer: T, side: Side): R
+  here(local: Store, side: Side): Promise<R>
+}

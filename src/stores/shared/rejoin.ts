@@ -1,0 +1,65 @@
+// Bringing one side's tickets to the shared gate. Owns: what is said, in which order, so that nothing
+// is counted twice or lost however often it is begun. Must not know: when this is done, or who waits.
+import { isNothing, NOTHING } from '../../core/cost.ts'
+import type { SharedGates } from '../shared-gates.ts'
+import type { Book } from './book.ts'
+import { plus } from './cost-sum.ts'
+import { type Ending, type Entry, ownTicket, type Side } from './side.ts'
+
+/** So many tickets in one operation, which nobody else's can come between. */
+const TICKETS_AT_ONCE = 200
+
+/** Stands for a life that has no name: no gate takes it for its own. */
+export const NAMELESS_LIFE = ''
+
+/** @returns those whom the shared gate has let in, although they are still thought to wait. */
+export async function rejoin(
+  shared: SharedGates,
+  side: Side,
+  book: Book,
+): Promise<readonly Entry[]> {
+  for (const [id, ending] of side.untold) await tell(shared, side, id, ending)
+  const entries = [...side.tickets.values()]
+  const granted: Entry[] = []
+  for (let from = 0; from === 0 || from < entries.length; from += TICKETS_AT_ONCE)
+    granted.push(...(await bring(shared, side, entries.slice(from, from + TICKETS_AT_ONCE))))
+  for (const id of await shared.owned(side.name))
+    if (!book.find(id)) await drop(shared, side.name, id)
+  const beat = await shared.beat(side.name)
+  book.instances = beat.instances
+  side.heard(beat, shared.lifeOf(side.name), side.taken)
+  return granted
+}
+
+async function tell(shared: SharedGates, side: Side, id: string, ending: Ending): Promise<void> {
+  if (ending.kind === 'dropped') {
+    await drop(shared, side.name, id)
+  } else {
+    const { actual, exact, countedIn } = ending
+    const wasLease = await shared.settle(side.name, id, actual, exact)
+    // A gate that has begun anew has not counted any of it.
+    if (!wasLease && shared.lifeOf(side.name) !== countedIn) side.spent = plus(side.spent, actual)
+  }
+  side.untold.delete(id)
+}
+
+/** Takes a ticket out, whatever it is by now. */
+async function drop(shared: SharedGates, resource: string, id: string): Promise<void> {
+  const place = await shared.cancel(resource, id)
+  if (!place) await shared.release(resource, id)
+}
+
+async function bring(
+  shared: SharedGates,
+  side: Side,
+  entries: readonly Entry[],
+): Promise<readonly Entry[]> {
+  if (entries.length === 0 && isNothing(side.spent)) return []
+  const tickets = entries.map(ownTicket)
+  for (const entry of entries) entry.isThere = true
+  const held = new Set(await shared.rejoin(side.name, tickets, side.spent))
+  side.spent = NOTHING
+  const life = shared.lifeOf(side.name) ?? NAMELESS_LIFE
+  for (const entry of entries) if (entry.grantedAt !== null) entry.countedIn = life
+  return entries.filter(({ request, grantedAt }) => grantedAt === null && held.has(request.id))
+}
