@@ -95,7 +95,8 @@ export class GateCommands {
 
   #command<Args>(script: Script<Args>, args: Args): string[] {
     const keys = script.keys.map((part) => keyOf(PREFIX, this.#resource, part))
-    return ['FCALL', program.functionOf(script), `${keys.length}`, ...keys, ...script.args(args)]
+    const operands = script.args(args).map((operand) => operand.toString('latin1'))
+    return ['FCALL', program.functionOf(script), `${keys.length}`, ...keys, ...operands]
   }
 }
 

@@ -99,6 +99,9 @@ function startWorker(): Worker {
 let count = 0
 const redis = await startRedis()
 const provider = await startProvider()
+const judgeStore = await openJudge()
+// Its first operation gives the server the program.
+await judgeStore.renew(RESOURCE, 'judge', LEASE_MS)
 const plan: Omit<WorkerPlan, 'name'> = { redisPort: redis.port, providerUrl: provider.url, seconds }
 say(`${processes} processes start`)
 const workers: Worker[] = []
@@ -205,9 +208,8 @@ async function drained(): Promise<readonly (WorkerReport | 'stuck')[]> {
   )
 }
 
-/** What is left when everybody has gone, and the last dead process's time is over. */
-async function lastSnapshot(): Promise<Troubles['snapshot']> {
-  await pause(2 * LEASE_MS)
+/** Its store, to look at the gate without taking part. */
+async function openJudge(): Promise<RedisStore> {
   const connection = await connect({
     kind: 'redis',
     host: '127.0.0.1',
@@ -219,7 +221,7 @@ async function lastSnapshot(): Promise<Troubles['snapshot']> {
     prefix: RESOURCE,
     shown: 'redis',
   })
-  const store = await RedisStore.open({
+  return await RedisStore.open({
     connection,
     clock,
     settingsOf: () => settingsFor(seconds),
@@ -227,9 +229,14 @@ async function lastSnapshot(): Promise<Troubles['snapshot']> {
     leaseMs: LEASE_MS,
     scripts: withJournal(),
   })
-  const [found] = await store.snapshot()
-  await store.close()
-  return found ? { inFlight: found.inFlight, queued: found.queued } : { inFlight: 0, queued: 0 }
+}
+
+/** What is left when everybody has gone, and the last dead process's time is over. */
+async function lastSnapshot(): Promise<Troubles['snapshot']> {
+  await pause(2 * LEASE_MS)
+  const { inFlight, queued } = (await judgeStore.snapshot())[0] ?? { inFlight: 0, queued: 0 }
+  await judgeStore.close()
+  return { inFlight, queued }
 }
 
 /** One file for all modes: each run replaces its own. */

@@ -12,6 +12,6 @@ const what = process.argv[2] ?? ''
 if (!what || what==='trips') console.dir(await measureRoundTrips(server.url))
 if (!what || what==='mem') console.dir(await measureMemory(server.url), {depth:5})
 if (!what || what==='lat') console.dir(await measureReleaseLatency(server.url, 300))
-if (!what || what==='tries') { console.dir(await measureTries(server.url, 'Headgate', 'headgate', 4000)); console.dir(await measureTries(server.url, 'rlf', 'limiter', 4000)) }
+if (!what || what==='tries') { console.dir(await measureTries(server.url, 'headgate', 4000)); console.dir(await measureTries(server.url, 'limiter', 4000)) }
 if (!what || what==='peers') for (const p of [limiterOfOne(server.url), limiterOfThree(server.url), await clusteredScheduler(server.url)]) console.log(p.what, await turnCost(server, c, p.load, 700))
 process.exit()

@@ -1,12 +1,11 @@
 // What turns cost the server: Headgate's, and those of functions that do equal work and decide nothing.
 // Must not know: what the turns are, bars.
-import { median } from '../report.ts'
 import { program } from './gate-commands.ts'
 import { RespClient } from './resp-client.ts'
 import { scriptFigures, workDuring } from './server-figures.ts'
 import { type Load, longLine, nobodyWaiting } from './turn-loads.ts'
 
-/** Each the median of the rounds. */
+/** Of the round that was disturbed least: the one of least CPU time a turn. */
 export interface TurnCost {
   readonly turnsPerSecond: number
   /** The part of one core that the server used: well below 1, the client was too slow for it. */
@@ -25,7 +24,7 @@ export interface Comparison {
   readonly what: string
   readonly headgate: TurnCost
   readonly ceiling: TurnCost
-  /** The turns that a core of CPU time gives, as a part of the ceiling's: the median of pairs of rounds. */
+  /** The turns that a second of CPU time gives, as a part of the ceiling's. */
   readonly ofCeiling: number
 }
 
@@ -46,18 +45,13 @@ export async function measureThroughput(server: BusyServer, rounds: Rounds): Pro
   for (const situation of [nobodyWaiting, longLine]) {
     const { what, headgate, ceiling } = await situation(server.url)
     const [ours, theirs]: [TurnCost[], TurnCost[]] = [[], []]
-    for (let round = 0; round <= rounds.count; round++) {
-      ours[round] = await turnCost(server, client, headgate, rounds.ms)
-      theirs[round] = await turnCost(server, client, ceiling, rounds.ms)
+    for (let round = 0; round < rounds.count; round++) {
+      ours.push(await turnCost(server, client, headgate, rounds.ms))
+      theirs.push(await turnCost(server, client, ceiling, rounds.ms))
     }
-    // The first round warms up.
-    const [measured, bound] = [ours.slice(1), theirs.slice(1)]
-    found.push({
-      what,
-      headgate: medianCost(measured),
-      ceiling: medianCost(bound),
-      ofCeiling: median(bound.map(({ cpuUs }, at) => cpuUs / (measured[at]?.cpuUs ?? 0))),
-    })
+    const [least, bound] = [leastCost(ours), leastCost(theirs)]
+    const ofCeiling = bound.cpuUs / least.cpuUs
+    found.push({ what, headgate: least, ceiling: bound, ofCeiling })
   }
   return found
 }
@@ -74,7 +68,7 @@ export async function turnCost(
     turns = await load(() => performance.now() >= endsAt)
   })
   const scripts = scriptFigures(work)
-  const calls = work.commands.values().reduce((sum, command) => sum + command.calls, 0)
+  const calls = [...work.commands.values()].reduce((sum, command) => sum + command.calls, 0)
   return {
     turnsPerSecond: turns / work.seconds,
     serverBusy: work.cpuUs / 1e6 / work.seconds,
@@ -86,15 +80,8 @@ export async function turnCost(
   }
 }
 
-export function medianCost(costs: readonly TurnCost[]): TurnCost {
-  const of = (figure: keyof TurnCost): number => median(costs.map((cost) => cost[figure]))
-  return {
-    turnsPerSecond: of('turnsPerSecond'),
-    serverBusy: of('serverBusy'),
-    cpuUs: of('cpuUs'),
-    scriptUs: of('scriptUs'),
-    insideUs: of('insideUs'),
-    scripts: of('scripts'),
-    calls: of('calls'),
-  }
+export function leastCost(costs: readonly TurnCost[]): TurnCost {
+  const [first, ...others] = costs
+  if (!first) throw new Error('nothing was measured')
+  return others.reduce((least, cost) => (cost.cpuUs < least.cpuUs ? cost : least), first)
 }

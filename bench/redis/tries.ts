@@ -1,6 +1,6 @@
 // How often processes that compete for one resource ask the server, for each turn that they get. Must not
 // know: how they ask.
-import { fork } from 'node:child_process'
+import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import type { Account } from './competitor.ts'
@@ -19,9 +19,16 @@ export async function measureTries(
   kind: 'headgate' | 'limiter',
   ms: number,
 ): Promise<Tries> {
-  const accounts = await Promise.all(
-    Array.from({ length: PROCESSES }, () => competitor(url, kind, ms)),
+  const competitors = Array.from({ length: PROCESSES }, () =>
+    fork(join(import.meta.dirname, 'competitor.ts'), [url, kind, `${ms}`]),
   )
+  // Together, when all have loaded their code: that would take the processor from those who compete.
+  await Promise.all(competitors.map(nextMessage))
+  const telling = competitors.map(async (child): Promise<Account> => {
+    child.send('go')
+    return await nextMessage(child)
+  })
+  const accounts = await Promise.all(telling)
   const sent: Record<string, number> = {}
   for (const { tries } of accounts)
     for (const [name, count] of Object.entries(tries)) sent[name] = (sent[name] ?? 0) + count
@@ -29,9 +36,11 @@ export async function measureTries(
   return { processes: PROCESSES, grants, sent }
 }
 
-async function competitor(url: string, kind: string, ms: number): Promise<Account> {
-  const child = fork(join(import.meta.dirname, 'competitor.ts'), [url, kind, `${ms}`])
-  const [account]: Account[] = await once(child, 'message')
-  if (!account) throw new Error('a competitor ended without a word')
-  return account
+async function nextMessage(child: ChildProcess): Promise<Account> {
+  const ended = once(child, 'exit').then(() => {
+    throw new Error('a competitor has ended without a word')
+  })
+  const [message]: Account[] = await Promise.race([once(child, 'message'), ended])
+  if (!message) throw new Error('a competitor has said nothing')
+  return message
 }

@@ -19,7 +19,8 @@ export interface Situation {
 type Turn = (connection: RespClient, hear: (reply: Reply) => void) => void
 
 const CONNECTIONS = 4
-const CALLERS = 64
+const CALLERS_PER_CONNECTION = 16
+const CALLERS = CONNECTIONS * CALLERS_PER_CONNECTION
 const LINE = 1000
 const WATCHED_TURNS = 15
 const AMPLE = 1e12
@@ -173,26 +174,35 @@ async function ceilingCommand(
   return template(['FCALL', name, ...parts.slice(2), ...BLANKS])
 }
 
+/**
+ * The callers of a connection are in step: what they send goes out together, when all have heard. So
+ * the server has the same number of commands at a time from a client that is fast or slow.
+ */
 async function callers(url: string, db: string, turn: Turn): Promise<Load> {
   const connecting = Array.from({ length: CONNECTIONS }, () => RespClient.connect(url))
   const connections = await Promise.all(connecting)
   for (const connection of connections) await connection.call('SELECT', db)
-  return (isOver) =>
-    new Promise((resolve, reject) => {
-      let turns = 0
-      let busy = CALLERS
-      const takeTurns = (connection: RespClient): void =>
-        turn(connection, (reply) => {
-          if (reply instanceof Error) reject(reply)
-          turns++
-          if (!isOver()) takeTurns(connection)
-          else if (--busy === 0) resolve(turns)
-        })
-      for (let caller = 0; caller < CALLERS; caller++) {
-        const connection = connections[caller % CONNECTIONS]
-        if (connection) takeTurns(connection)
-      }
-    })
+  return async (isOver) => {
+    const turns = connections.map((connection) => turnsInStep(connection, turn, isOver))
+    return (await Promise.all(turns)).reduce((sum, count) => sum + count, 0)
+  }
+}
+
+function turnsInStep(connection: RespClient, turn: Turn, isOver: () => boolean): Promise<number> {
+  return new Promise((resolve, reject) => {
+    let turns = 0
+    const hear = (reply: Reply): void => {
+      if (reply instanceof Error) reject(reply)
+      turns++
+      if (turns % CALLERS_PER_CONNECTION > 0) return
+      if (isOver()) resolve(turns)
+      else step()
+    }
+    const step = (): void => {
+      for (let caller = 0; caller < CALLERS_PER_CONNECTION; caller++) turn(connection, hear)
+    }
+    step()
+  })
 }
 
 function rejectError(reply: Reply): void {

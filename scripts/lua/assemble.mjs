@@ -16,6 +16,7 @@ export function assemble(file) {
   const args = argsOf(parts)
   const head = [
     ...table('key', keys, ({ at }) => `KEYS[${at}]`),
+    ...unpacked(args),
     ...table('arg', args, ({ kind, at }) => kinds[kind].read(at)),
   ]
   return {
@@ -80,7 +81,8 @@ function keysOf(parts) {
 
 function argsOf(parts) {
   const args = new Map()
-  let at = 1
+  let texts = 0
+  let numbers = 0
   for (const arg of parts.flatMap((part) => part.args)) {
     const { name, file, line } = arg
     const first = args.get(name)
@@ -88,10 +90,22 @@ function argsOf(parts) {
       const where = `${path.basename(first.file)}:${first.line}`
       throw new LuaError(file, line, `there is an argument "${name}" already, from ${where}`)
     }
+    const sent = kinds[arg.kind].numbers?.('')
+    const at = sent ? sent.map((_, i) => `n${numbers + i + 1}`) : ++texts
+    numbers += sent?.length ?? 0
     args.set(name, { ...arg, at })
-    at += kinds[arg.kind].width
   }
   return [...args.values()]
+}
+
+/** The numbers stand behind the texts. */
+function unpacked(args) {
+  const names = args.flatMap(({ at }) => (Array.isArray(at) ? at : []))
+  if (names.length === 0) return []
+  const place = args.length - args.filter(({ at }) => Array.isArray(at)).length + 1
+  return [
+    `local ${names.join(', ')} = struct.unpack('<${'d'.repeat(names.length)}', ARGV[${place}])`,
+  ]
 }
 
 /** Tables, not a local for each: Lua has room for 200 locals. Both are declared around the libs. */

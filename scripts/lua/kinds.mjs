@@ -1,39 +1,28 @@
-// The kinds of argument that a script can have: how each is typed in TypeScript, sent, and read in
-// Lua. Arguments are strings on the way, and `1 == "1"` is false in Lua.
+// The kinds of argument that a script can have: how each is typed in TypeScript, sent, and read in Lua.
+// Texts are an operand each. All numbers of a call are one operand, as doubles one after the other: a
+// server reads that many times faster than as many texts.
 
 /** In the order in which they are sent; the names are those of CostVector, in Lua too. */
 const DIMENSIONS = ['requests', 'input_tokens', 'output_tokens', 'tokens', 'cost']
 
-const text = {
-  type: 'string',
-  width: 1,
-  send: (value) => [value],
-  read: (at) => `ARGV[${at}]`,
-}
+const text = { type: 'string', numbers: null, read: (at) => `ARGV[${at}]` }
 
-/** `width` is how many places of ARGV it takes; `read` is given the first of them. */
+/**
+ * `numbers` gives the expressions that are sent as doubles, or null for a text. `read` is given the
+ * place in ARGV of a text, and the names that the doubles have in Lua.
+ */
 export const kinds = {
   string: text,
   text,
-  number: {
-    type: 'number',
-    width: 1,
-    send: (value) => [`numeral(${value})`],
-    read: (at) => `tonumber(ARGV[${at}])`,
-  },
+  number: { type: 'number', numbers: (value) => [value], read: ([name]) => name },
   flag: {
     type: 'boolean',
-    width: 1,
-    send: (value) => [`${value} ? '1' : '0'`],
-    read: (at) => `ARGV[${at}] == '1'`,
+    numbers: (value) => [`${value} ? 1 : 0`],
+    read: ([name]) => `${name} == 1`,
   },
   cost: {
     type: 'CostVector',
-    width: DIMENSIONS.length,
-    send: (value) => DIMENSIONS.map((dimension) => `numeral(${value}.${dimension})`),
-    read: (at) => {
-      const fields = DIMENSIONS.map((name, i) => `${name} = tonumber(ARGV[${at + i}])`)
-      return `{ ${fields.join(', ')} }`
-    },
+    numbers: (value) => DIMENSIONS.map((dimension) => `${value}.${dimension}`),
+    read: (names) => `{ ${DIMENSIONS.map((name, i) => `${name} = ${names[i]}`).join(', ')} }`,
   },
 }

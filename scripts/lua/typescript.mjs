@@ -9,7 +9,7 @@ export function typescriptOf(scripts) {
 }
 
 function importsFor(code) {
-  const numeral = code.includes('numeral(') ? 'numeral, type Script' : null
+  const numeral = code.includes('doubles(') ? 'doubles, type Script' : null
   const script = code.includes(': Script<') ? `import type { Script } from './script.ts'\n` : ''
   const cost = code.includes(': CostVector')
   return [
@@ -28,7 +28,8 @@ function libsOf(scripts) {
 
 function scriptOf({ name, summary, answer, keys, args, libs, body }) {
   const type = `${name[0].toUpperCase()}${name.slice(1)}Args`
-  const sent = args.flatMap((arg) => kinds[arg.kind].send(`a.${arg.name}`))
+  const texts = args.filter(({ kind }) => !kinds[kind].numbers).map((arg) => `a.${arg.name}`)
+  const numbers = args.flatMap((arg) => kinds[arg.kind].numbers?.(`a.${arg.name}`) ?? [])
   const included = libs.map((lib) => `\${lib.${lib.name}}`)
   const docs = docstring([summary, answer && `Answer: ${answer}`], '')
   return [
@@ -40,13 +41,28 @@ function scriptOf({ name, summary, answer, keys, args, libs, body }) {
       '  keys: ',
       keys.map((key) => `'${key}'`),
     ),
-    ...list(args.length > 0 ? '  args: (a) => ' : '  args: () => ', sent),
+    ...argsOf(texts, numbers),
     `  libs: \`${included.join('')}\`,`,
     `  body: \`${escaped(body)}\`,`,
     '}',
     '',
     '',
   ].join('\n')
+}
+
+function argsOf(texts, numbers) {
+  const start = texts.length + numbers.length > 0 ? '  args: (a) => ' : '  args: () => '
+  if (numbers.length === 0) return list(start, texts)
+  const packed = `doubles([${numbers.join(', ')}])`
+  const line = list(start, [...texts, packed])
+  if (line.length === 1) return line
+  const inner = `    ${packed},`
+  const last = inner.length <= WIDTH ? [inner] : ['    doubles([', ...fill(numbers), '    ]),']
+  return [`${start}[`, ...texts.map((text) => `    ${text},`), ...last, '  ],']
+}
+
+function fill(numbers) {
+  return numbers.map((number) => `      ${number},`)
 }
 
 function interfaceOf(type, args) {

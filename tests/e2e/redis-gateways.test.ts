@@ -124,7 +124,7 @@ describe('three gateways with one Redis', () => {
 })
 
 describe('gateways that are replaced one after the other', () => {
-  it('lose no request of the official SDK', async () => {
+  it('lose no request of the official SDK', { timeout: 90_000 }, async () => {
     const emulator = await startEmulator({
       clock: realClock(),
       random: seededRandom(1),

@@ -7,7 +7,7 @@ import { Redis } from 'ioredis'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { type CostVector, costOf } from '../../src/core/cost.ts'
 import { Program } from '../../src/stores/redis/program.ts'
-import type { Script } from '../../src/stores/redis/script.ts'
+import { doubles, type Script } from '../../src/stores/redis/script.ts'
 import { freshPrefix, sharedRedis } from '../servers/redis.ts'
 import { withTestClock } from '../servers/test-clock.ts'
 
@@ -111,20 +111,11 @@ it('includes each file once, before those that need it, without comments', async
   )
 })
 
-it('numbers keys and arguments through the includes, then through the operation', async () => {
+it('sends keys and texts in the order of includes and operation, then all numbers at once', async () => {
   const { keys, args } = await takeScript()
   expect(keys).toEqual(['state', 'records'])
-  expect(args(TAKE)).toEqual([
-    'anthropic',
-    '0.1',
-    '1',
-    '20',
-    '300',
-    '320',
-    '4503599627370496',
-    '1',
-    't1',
-  ])
+  const numbers = [0.1, 1, 20, 300, 320, 2 ** 52, 1]
+  expect(args(TAKE)).toEqual(['anthropic', 't1', doubles(numbers)])
 })
 
 it('documents the call by the comments', async () => {

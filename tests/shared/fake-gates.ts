@@ -179,6 +179,7 @@ export class FakeGates implements SharedGates {
   enqueue(request: TicketRequest) {
     return this.#at('enqueue', request.resource, async (server, resource) => {
       const isNew = !server.known.has(request.id)
+      if (request.holder === null) server.heardOf(this.instance, resource)
       if (isNew) this.#know(request, resource, false)
       const placement = await server.gates.enqueue(this.#owned(request, resource))
       const known = server.known.get(request.id)
@@ -268,6 +269,8 @@ export class FakeGates implements SharedGates {
   rejoin(resource: string, tickets: readonly OwnTicket[], spent: CostVector) {
     return this.#at('rejoin', resource, async (server, resource) => {
       server.spent.push(spent)
+      if (tickets.some(({ request }) => request.holder === null))
+        server.heardOf(this.instance, resource)
       for (const { request, grantedAt } of tickets)
         if (!server.known.has(request.id)) this.#know(request, resource, grantedAt !== null)
       const brought = tickets.map((ticket) => ({
@@ -332,7 +335,6 @@ export class FakeGates implements SharedGates {
   #know({ id, holder }: TicketRequest, resource: string, isHeld: boolean): void {
     const owner = this.instance
     this.#server.known.set(id, { resource, owner, isOwn: holder === null, isHeld })
-    this.#server.heardOf(owner, resource)
   }
 
   async #end(id: string, operation: Promise<boolean>): Promise<boolean> {

@@ -29,7 +29,7 @@ export interface RedisConnection {
     program: Program,
     script: { readonly name: string; readonly body: string },
     keys: readonly string[],
-    args: readonly string[],
+    args: readonly (string | Buffer)[],
   ): Promise<unknown>
   /** A plain command; fails as `run` does. */
   command(name: string, ...args: string[]): Promise<unknown>
@@ -140,7 +140,7 @@ class LiveConnection implements RedisConnection {
     program: Program,
     script: { readonly name: string; readonly body: string },
     keys: readonly string[],
-    args: readonly string[],
+    args: readonly (string | Buffer)[],
   ): Promise<unknown> {
     const operands = [String(keys.length), ...keys, ...args]
     if (!this.#hasFunctions) return await this.#runPlain(program.plain(script), operands)
@@ -163,7 +163,10 @@ class LiveConnection implements RedisConnection {
     }
   }
 
-  async #runPlain({ lua, sha }: PlainScript, operands: readonly string[]): Promise<unknown> {
+  async #runPlain(
+    { lua, sha }: PlainScript,
+    operands: readonly (string | Buffer)[],
+  ): Promise<unknown> {
     try {
       return await this.#send('evalsha', [sha, ...operands])
     } catch (error) {
@@ -174,13 +177,19 @@ class LiveConnection implements RedisConnection {
 
   /**
    * Each primary of a cluster has its own libraries; replicas follow. One that is away now is told when
-   * it turns out not to know them: the others need not wait for it.
+   * it turns out not to know them: the others need not wait for it. A library is named by what is in
+   * it, so one that is there already is the right one: of fifty processes that meet an empty server,
+   * one keeps it busy for the time that loading takes.
    */
   async #load(program: Program): Promise<void> {
     const commands = this.#commands
     const nodes = commands instanceof Cluster ? commands.nodes('master') : [commands]
     const library = program.library()
-    const loads = nodes.map((node) => node.call('function', 'load', 'replace', library))
+    const loads = nodes.map(async (node) => {
+      await node.call('function', 'load', library).catch((error: unknown) => {
+        if (!isKnownLibrary(error)) throw error
+      })
+    })
     const [failure, ...failures] = (await Promise.allSettled(loads)).filter(isRejected)
     if (failure && failures.length === nodes.length - 1)
       throw storeFailure(failure.reason, this.#address.shown)
@@ -208,7 +217,7 @@ class LiveConnection implements RedisConnection {
     for (const client of [this.#commands, this.#pushes]) client.disconnect()
   }
 
-  async #send(name: string, args: readonly string[]): Promise<unknown> {
+  async #send(name: string, args: readonly (string | Buffer)[]): Promise<unknown> {
     const { shown } = this.#address
     // While a cluster looks for its nodes the driver would keep commands for later.
     if (this.#commands.status !== 'ready') throw new StoreUnreachable(`${shown} is not connected`)
@@ -361,5 +370,7 @@ const says = (error: unknown, what: RegExp): boolean =>
   error instanceof Error && what.test(error.message)
 
 const isUnknownFunction = (error: unknown): boolean => says(error, /Function not found/i)
+
+const isKnownLibrary = (error: unknown): boolean => says(error, /Library .* already exists/i)
 
 const isUnknownCommand = (error: unknown): boolean => says(error, /unknown command/i)

@@ -1,5 +1,5 @@
-// One operation on the shared state, as scripts.generated.ts has it. Owns: its shape, and how a number
-// is spelt for Lua. Must not know: any operation, or how a script gets to the server.
+// One operation on the shared state, as scripts.generated.ts has it. Owns: its shape, and how numbers
+// are sent to Lua. Must not know: any operation, or how a script gets to the server.
 
 export interface Script<Args> {
   readonly name: string
@@ -10,11 +10,12 @@ export interface Script<Args> {
   /** Reads its keys and arguments from KEYS and ARGV, then does what it is for. */
   readonly body: string
   /** Named arguments in the order of ARGV. */
-  readonly args: (args: Args) => string[]
+  readonly args: (args: Args) => (string | Buffer)[]
 }
 
-/** Exact: the shortest decimal that reads as the same double again, and infinities as Lua prints them. */
-export function numeral(x: number): string {
-  if (x === Number.POSITIVE_INFINITY) return 'inf'
-  return x === Number.NEGATIVE_INFINITY ? '-inf' : String(x)
+/** Numbers as Lua's `struct` reads them: eight bytes each, the least significant first. */
+export function doubles(numbers: readonly number[]): Buffer {
+  const packed = Buffer.allocUnsafe(8 * numbers.length)
+  for (const [index, number] of numbers.entries()) packed.writeDoubleLE(number, 8 * index)
+  return packed
 }

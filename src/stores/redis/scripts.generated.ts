@@ -1,6 +1,6 @@
 // Written by scripts/build-lua.mjs from scripts/*.lua: edit those.
 import type { CostVector } from '../../core/cost.ts'
-import { numeral, type Script } from './script.ts'
+import { doubles, type Script } from './script.ts'
 
 const lib = {
   clock: `-- lib/clock
@@ -2594,7 +2594,7 @@ export interface AnsweredArgs {
 const answered: Script<AnsweredArgs> = {
   name: 'answered',
   keys: ['state', 'records', 'index', 'departures'],
-  args: (a) => [a.resource, a.instance, numeral(a.revision), a.settings, numeral(a.firstAnswerMs)],
+  args: (a) => [a.resource, a.instance, a.settings, doubles([a.revision, a.firstAnswerMs])],
   libs: `${lib.clock}${lib.leastMissing}${lib.tokenBucket}${lib.slidingWindow}${lib.fixedWindow}${lib.concurrency}${lib.underway}${lib.learntLimit}${lib.meters}${lib.ramp}${lib.overload}${lib.limitSettings}${lib.limitCodec}${lib.limits}${lib.records}${lib.state}${lib.index}${lib.fairQueue}${lib.gate}`,
   body: `key = {
   state = KEYS[1],
@@ -2602,12 +2602,13 @@ const answered: Script<AnsweredArgs> = {
   index = KEYS[3],
   departures = KEYS[4],
 }
+local n1, n2 = struct.unpack('<dd', ARGV[4])
 arg = {
   resource = ARGV[1],
   instance = ARGV[2],
-  revision = tonumber(ARGV[3]),
-  settings = ARGV[4],
-  first_answer_ms = tonumber(ARGV[5]),
+  revision = n1,
+  settings = ARGV[3],
+  first_answer_ms = n2,
 }
 local answer = open_known()
 if answer then return answer end
@@ -2654,19 +2655,21 @@ const bounce: Script<BounceArgs> = {
   args: (a) => [
     a.resource,
     a.instance,
-    numeral(a.revision),
     a.settings,
     a.id,
     a.why,
-    numeral(a.backoffMs),
-    numeral(a.retryAfterMs),
     a.observed,
-    numeral(a.sentAt),
-    numeral(a.estimate.requests),
-    numeral(a.estimate.input_tokens),
-    numeral(a.estimate.output_tokens),
-    numeral(a.estimate.tokens),
-    numeral(a.estimate.cost),
+    doubles([
+      a.revision,
+      a.backoffMs,
+      a.retryAfterMs,
+      a.sentAt,
+      a.estimate.requests,
+      a.estimate.input_tokens,
+      a.estimate.output_tokens,
+      a.estimate.tokens,
+      a.estimate.cost,
+    ]),
   ],
   libs: `${lib.clock}${lib.leastMissing}${lib.tokenBucket}${lib.slidingWindow}${lib.fixedWindow}${lib.concurrency}${lib.underway}${lib.learntLimit}${lib.meters}${lib.ramp}${lib.overload}${lib.limitSettings}${lib.limitCodec}${lib.limits}${lib.records}${lib.state}${lib.index}${lib.fairQueue}${lib.gate}`,
   body: `key = {
@@ -2675,18 +2678,19 @@ const bounce: Script<BounceArgs> = {
   index = KEYS[3],
   departures = KEYS[4],
 }
+local n1, n2, n3, n4, n5, n6, n7, n8, n9 = struct.unpack('<ddddddddd', ARGV[7])
 arg = {
   resource = ARGV[1],
   instance = ARGV[2],
-  revision = tonumber(ARGV[3]),
-  settings = ARGV[4],
-  id = ARGV[5],
-  why = ARGV[6],
-  backoff_ms = tonumber(ARGV[7]),
-  retry_after_ms = tonumber(ARGV[8]),
-  observed = ARGV[9],
-  sent_at = tonumber(ARGV[10]),
-  estimate = { requests = tonumber(ARGV[11]), input_tokens = tonumber(ARGV[12]), output_tokens = tonumber(ARGV[13]), tokens = tonumber(ARGV[14]), cost = tonumber(ARGV[15]) },
+  revision = n1,
+  settings = ARGV[3],
+  id = ARGV[4],
+  why = ARGV[5],
+  backoff_ms = n2,
+  retry_after_ms = n3,
+  observed = ARGV[6],
+  sent_at = n4,
+  estimate = { requests = n5, input_tokens = n6, output_tokens = n7, tokens = n8, cost = n9 },
 }
 local answer = open_known()
 if answer then return answer end
@@ -2739,7 +2743,7 @@ export interface CancelArgs {
 const cancel: Script<CancelArgs> = {
   name: 'cancel',
   keys: ['state', 'records', 'index', 'departures'],
-  args: (a) => [a.resource, a.instance, numeral(a.revision), a.settings, a.id],
+  args: (a) => [a.resource, a.instance, a.settings, a.id, doubles([a.revision])],
   libs: `${lib.clock}${lib.leastMissing}${lib.tokenBucket}${lib.slidingWindow}${lib.fixedWindow}${lib.concurrency}${lib.underway}${lib.learntLimit}${lib.meters}${lib.ramp}${lib.overload}${lib.limitSettings}${lib.limitCodec}${lib.limits}${lib.records}${lib.state}${lib.index}${lib.fairQueue}${lib.gate}`,
   body: `key = {
   state = KEYS[1],
@@ -2747,12 +2751,13 @@ const cancel: Script<CancelArgs> = {
   index = KEYS[3],
   departures = KEYS[4],
 }
+local n1 = struct.unpack('<d', ARGV[5])
 arg = {
   resource = ARGV[1],
   instance = ARGV[2],
-  revision = tonumber(ARGV[3]),
-  settings = ARGV[4],
-  id = ARGV[5],
+  revision = n1,
+  settings = ARGV[3],
+  id = ARGV[4],
 }
 local answer = open_known()
 if answer then return answer end
@@ -2812,25 +2817,27 @@ const enqueue: Script<EnqueueArgs> = {
   args: (a) => [
     a.resource,
     a.instance,
-    numeral(a.revision),
     a.settings,
     a.id,
     a.flow,
-    numeral(a.lane),
-    numeral(a.weight),
-    numeral(a.estimate.requests),
-    numeral(a.estimate.input_tokens),
-    numeral(a.estimate.output_tokens),
-    numeral(a.estimate.tokens),
-    numeral(a.estimate.cost),
-    numeral(a.deadlineAt),
-    a.parked ? '1' : '0',
     a.holder,
-    numeral(a.holderTtl),
-    a.hasPlace ? '1' : '0',
-    numeral(a.enqueuedAt),
-    numeral(a.laneSince),
-    numeral(a.startTag),
+    doubles([
+      a.revision,
+      a.lane,
+      a.weight,
+      a.estimate.requests,
+      a.estimate.input_tokens,
+      a.estimate.output_tokens,
+      a.estimate.tokens,
+      a.estimate.cost,
+      a.deadlineAt,
+      a.parked ? 1 : 0,
+      a.holderTtl,
+      a.hasPlace ? 1 : 0,
+      a.enqueuedAt,
+      a.laneSince,
+      a.startTag,
+    ]),
   ],
   libs: `${lib.clock}${lib.leastMissing}${lib.tokenBucket}${lib.slidingWindow}${lib.fixedWindow}${lib.concurrency}${lib.underway}${lib.learntLimit}${lib.meters}${lib.ramp}${lib.overload}${lib.limitSettings}${lib.limitCodec}${lib.limits}${lib.records}${lib.state}${lib.index}${lib.fairQueue}${lib.gate}`,
   body: `key = {
@@ -2839,24 +2846,25 @@ const enqueue: Script<EnqueueArgs> = {
   index = KEYS[3],
   departures = KEYS[4],
 }
+local n1, n2, n3, n4, n5, n6, n7, n8, n9, n10, n11, n12, n13, n14, n15 = struct.unpack('<ddddddddddddddd', ARGV[7])
 arg = {
   resource = ARGV[1],
   instance = ARGV[2],
-  revision = tonumber(ARGV[3]),
-  settings = ARGV[4],
-  id = ARGV[5],
-  flow = ARGV[6],
-  lane = tonumber(ARGV[7]),
-  weight = tonumber(ARGV[8]),
-  estimate = { requests = tonumber(ARGV[9]), input_tokens = tonumber(ARGV[10]), output_tokens = tonumber(ARGV[11]), tokens = tonumber(ARGV[12]), cost = tonumber(ARGV[13]) },
-  deadline_at = tonumber(ARGV[14]),
-  parked = ARGV[15] == '1',
-  holder = ARGV[16],
-  holder_ttl = tonumber(ARGV[17]),
-  has_place = ARGV[18] == '1',
-  enqueued_at = tonumber(ARGV[19]),
-  lane_since = tonumber(ARGV[20]),
-  start_tag = tonumber(ARGV[21]),
+  revision = n1,
+  settings = ARGV[3],
+  id = ARGV[4],
+  flow = ARGV[5],
+  lane = n2,
+  weight = n3,
+  estimate = { requests = n4, input_tokens = n5, output_tokens = n6, tokens = n7, cost = n8 },
+  deadline_at = n9,
+  parked = n10 == 1,
+  holder = ARGV[6],
+  holder_ttl = n11,
+  has_place = n12 == 1,
+  enqueued_at = n13,
+  lane_since = n14,
+  start_tag = n15,
 }
 local answer = open()
 if answer then return answer end
@@ -2965,7 +2973,7 @@ export interface MergeInArgs {
 const mergeIn: Script<MergeInArgs> = {
   name: 'mergeIn',
   keys: ['state', 'records', 'index', 'departures'],
-  args: (a) => [a.resource, a.instance, numeral(a.revision), a.settings, a.tickets],
+  args: (a) => [a.resource, a.instance, a.settings, a.tickets, doubles([a.revision])],
   libs: `${lib.clock}${lib.leastMissing}${lib.tokenBucket}${lib.slidingWindow}${lib.fixedWindow}${lib.concurrency}${lib.underway}${lib.learntLimit}${lib.meters}${lib.ramp}${lib.overload}${lib.limitSettings}${lib.limitCodec}${lib.limits}${lib.records}${lib.state}${lib.index}${lib.fairQueue}${lib.gate}`,
   body: `key = {
   state = KEYS[1],
@@ -2973,12 +2981,13 @@ const mergeIn: Script<MergeInArgs> = {
   index = KEYS[3],
   departures = KEYS[4],
 }
+local n1 = struct.unpack('<d', ARGV[5])
 arg = {
   resource = ARGV[1],
   instance = ARGV[2],
-  revision = tonumber(ARGV[3]),
-  settings = ARGV[4],
-  tickets = ARGV[5],
+  revision = n1,
+  settings = ARGV[3],
+  tickets = ARGV[4],
 }
 local answer = open()
 if answer then return answer end
@@ -3042,7 +3051,7 @@ export interface MergeOutArgs {
 const mergeOut: Script<MergeOutArgs> = {
   name: 'mergeOut',
   keys: ['state', 'records', 'index', 'departures'],
-  args: (a) => [a.resource, a.instance, numeral(a.revision), a.settings, a.into],
+  args: (a) => [a.resource, a.instance, a.settings, a.into, doubles([a.revision])],
   libs: `${lib.clock}${lib.leastMissing}${lib.tokenBucket}${lib.slidingWindow}${lib.fixedWindow}${lib.concurrency}${lib.underway}${lib.learntLimit}${lib.meters}${lib.ramp}${lib.overload}${lib.limitSettings}${lib.limitCodec}${lib.limits}${lib.records}${lib.state}${lib.index}${lib.fairQueue}${lib.gate}`,
   body: `key = {
   state = KEYS[1],
@@ -3050,12 +3059,13 @@ const mergeOut: Script<MergeOutArgs> = {
   index = KEYS[3],
   departures = KEYS[4],
 }
+local n1 = struct.unpack('<d', ARGV[5])
 arg = {
   resource = ARGV[1],
   instance = ARGV[2],
-  revision = tonumber(ARGV[3]),
-  settings = ARGV[4],
-  into = ARGV[5],
+  revision = n1,
+  settings = ARGV[3],
+  into = ARGV[4],
 }
 local MERGED_IS_KNOWN_MS = 86400000
 local answer = state.open(true)
@@ -3111,14 +3121,7 @@ export interface ObserveArgs {
 const observe: Script<ObserveArgs> = {
   name: 'observe',
   keys: ['state', 'records', 'index', 'departures'],
-  args: (a) => [
-    a.resource,
-    a.instance,
-    numeral(a.revision),
-    a.settings,
-    a.observed,
-    numeral(a.sentAt),
-  ],
+  args: (a) => [a.resource, a.instance, a.settings, a.observed, doubles([a.revision, a.sentAt])],
   libs: `${lib.clock}${lib.leastMissing}${lib.tokenBucket}${lib.slidingWindow}${lib.fixedWindow}${lib.concurrency}${lib.underway}${lib.learntLimit}${lib.meters}${lib.ramp}${lib.overload}${lib.limitSettings}${lib.limitCodec}${lib.limits}${lib.records}${lib.state}${lib.index}${lib.fairQueue}${lib.gate}`,
   body: `key = {
   state = KEYS[1],
@@ -3126,13 +3129,14 @@ const observe: Script<ObserveArgs> = {
   index = KEYS[3],
   departures = KEYS[4],
 }
+local n1, n2 = struct.unpack('<dd', ARGV[5])
 arg = {
   resource = ARGV[1],
   instance = ARGV[2],
-  revision = tonumber(ARGV[3]),
-  settings = ARGV[4],
-  observed = ARGV[5],
-  sent_at = tonumber(ARGV[6]),
+  revision = n1,
+  settings = ARGV[3],
+  observed = ARGV[4],
+  sent_at = n2,
 }
 local answer = open()
 if answer then return answer end
@@ -3161,7 +3165,7 @@ export interface OwnedArgs {
 const owned: Script<OwnedArgs> = {
   name: 'owned',
   keys: ['state', 'records', 'index', 'departures'],
-  args: (a) => [a.resource, a.instance, numeral(a.revision), a.settings, a.holder],
+  args: (a) => [a.resource, a.instance, a.settings, a.holder, doubles([a.revision])],
   libs: `${lib.clock}${lib.leastMissing}${lib.tokenBucket}${lib.slidingWindow}${lib.fixedWindow}${lib.concurrency}${lib.underway}${lib.learntLimit}${lib.meters}${lib.ramp}${lib.overload}${lib.limitSettings}${lib.limitCodec}${lib.limits}${lib.records}${lib.state}${lib.index}${lib.fairQueue}${lib.gate}`,
   body: `key = {
   state = KEYS[1],
@@ -3169,12 +3173,13 @@ const owned: Script<OwnedArgs> = {
   index = KEYS[3],
   departures = KEYS[4],
 }
+local n1 = struct.unpack('<d', ARGV[5])
 arg = {
   resource = ARGV[1],
   instance = ARGV[2],
-  revision = tonumber(ARGV[3]),
-  settings = ARGV[4],
-  holder = ARGV[5],
+  revision = n1,
+  settings = ARGV[3],
+  holder = ARGV[4],
 }
 local answer = open_known()
 if answer then return answer end
@@ -3204,7 +3209,7 @@ export interface PauseArgs {
 const pause: Script<PauseArgs> = {
   name: 'pause',
   keys: ['state', 'records', 'index', 'departures'],
-  args: (a) => [a.resource, a.instance, numeral(a.revision), a.settings, numeral(a.pauseUntil)],
+  args: (a) => [a.resource, a.instance, a.settings, doubles([a.revision, a.pauseUntil])],
   libs: `${lib.clock}${lib.leastMissing}${lib.tokenBucket}${lib.slidingWindow}${lib.fixedWindow}${lib.concurrency}${lib.underway}${lib.learntLimit}${lib.meters}${lib.ramp}${lib.overload}${lib.limitSettings}${lib.limitCodec}${lib.limits}${lib.records}${lib.state}${lib.index}${lib.fairQueue}${lib.gate}`,
   body: `key = {
   state = KEYS[1],
@@ -3212,12 +3217,13 @@ const pause: Script<PauseArgs> = {
   index = KEYS[3],
   departures = KEYS[4],
 }
+local n1, n2 = struct.unpack('<dd', ARGV[4])
 arg = {
   resource = ARGV[1],
   instance = ARGV[2],
-  revision = tonumber(ARGV[3]),
-  settings = ARGV[4],
-  pause_until = tonumber(ARGV[5]),
+  revision = n1,
+  settings = ARGV[3],
+  pause_until = n2,
 }
 local answer = open()
 if answer then return answer end
@@ -3246,7 +3252,7 @@ export interface PositionArgs {
 const position: Script<PositionArgs> = {
   name: 'position',
   keys: ['state', 'records', 'index', 'departures'],
-  args: (a) => [a.resource, a.instance, numeral(a.revision), a.settings, a.id],
+  args: (a) => [a.resource, a.instance, a.settings, a.id, doubles([a.revision])],
   libs: `${lib.clock}${lib.leastMissing}${lib.tokenBucket}${lib.slidingWindow}${lib.fixedWindow}${lib.concurrency}${lib.underway}${lib.learntLimit}${lib.meters}${lib.ramp}${lib.overload}${lib.limitSettings}${lib.limitCodec}${lib.limits}${lib.records}${lib.state}${lib.index}${lib.fairQueue}${lib.gate}`,
   body: `key = {
   state = KEYS[1],
@@ -3254,12 +3260,13 @@ const position: Script<PositionArgs> = {
   index = KEYS[3],
   departures = KEYS[4],
 }
+local n1 = struct.unpack('<d', ARGV[5])
 arg = {
   resource = ARGV[1],
   instance = ARGV[2],
-  revision = tonumber(ARGV[3]),
-  settings = ARGV[4],
-  id = ARGV[5],
+  revision = n1,
+  settings = ARGV[3],
+  id = ARGV[4],
 }
 local answer = open_known()
 if answer then return answer end
@@ -3286,7 +3293,7 @@ export interface PumpArgs {
 const pump: Script<PumpArgs> = {
   name: 'pump',
   keys: ['state', 'records', 'index', 'departures'],
-  args: (a) => [a.resource, a.instance, numeral(a.revision), a.settings],
+  args: (a) => [a.resource, a.instance, a.settings, doubles([a.revision])],
   libs: `${lib.clock}${lib.leastMissing}${lib.tokenBucket}${lib.slidingWindow}${lib.fixedWindow}${lib.concurrency}${lib.underway}${lib.learntLimit}${lib.meters}${lib.ramp}${lib.overload}${lib.limitSettings}${lib.limitCodec}${lib.limits}${lib.records}${lib.state}${lib.index}${lib.fairQueue}${lib.gate}`,
   body: `key = {
   state = KEYS[1],
@@ -3294,11 +3301,12 @@ const pump: Script<PumpArgs> = {
   index = KEYS[3],
   departures = KEYS[4],
 }
+local n1 = struct.unpack('<d', ARGV[4])
 arg = {
   resource = ARGV[1],
   instance = ARGV[2],
-  revision = tonumber(ARGV[3]),
-  settings = ARGV[4],
+  revision = n1,
+  settings = ARGV[3],
 }
 local answer = open_known()
 if answer then return answer end
@@ -3326,7 +3334,7 @@ export interface RaiseArgs {
 const raise: Script<RaiseArgs> = {
   name: 'raise',
   keys: ['state', 'records', 'index', 'departures'],
-  args: (a) => [a.resource, a.instance, numeral(a.revision), a.settings, a.id],
+  args: (a) => [a.resource, a.instance, a.settings, a.id, doubles([a.revision])],
   libs: `${lib.clock}${lib.leastMissing}${lib.tokenBucket}${lib.slidingWindow}${lib.fixedWindow}${lib.concurrency}${lib.underway}${lib.learntLimit}${lib.meters}${lib.ramp}${lib.overload}${lib.limitSettings}${lib.limitCodec}${lib.limits}${lib.records}${lib.state}${lib.index}${lib.fairQueue}${lib.gate}`,
   body: `key = {
   state = KEYS[1],
@@ -3334,12 +3342,13 @@ const raise: Script<RaiseArgs> = {
   index = KEYS[3],
   departures = KEYS[4],
 }
+local n1 = struct.unpack('<d', ARGV[5])
 arg = {
   resource = ARGV[1],
   instance = ARGV[2],
-  revision = tonumber(ARGV[3]),
-  settings = ARGV[4],
-  id = ARGV[5],
+  revision = n1,
+  settings = ARGV[3],
+  id = ARGV[4],
 }
 local answer = open_known()
 if answer then return answer end
@@ -3373,11 +3382,9 @@ const refused: Script<RefusedArgs> = {
   args: (a) => [
     a.resource,
     a.instance,
-    numeral(a.revision),
     a.settings,
-    numeral(a.retryAfterMs),
     a.observed,
-    numeral(a.sentAt),
+    doubles([a.revision, a.retryAfterMs, a.sentAt]),
   ],
   libs: `${lib.clock}${lib.leastMissing}${lib.tokenBucket}${lib.slidingWindow}${lib.fixedWindow}${lib.concurrency}${lib.underway}${lib.learntLimit}${lib.meters}${lib.ramp}${lib.overload}${lib.limitSettings}${lib.limitCodec}${lib.limits}${lib.records}${lib.state}${lib.index}${lib.fairQueue}${lib.gate}`,
   body: `key = {
@@ -3386,14 +3393,15 @@ const refused: Script<RefusedArgs> = {
   index = KEYS[3],
   departures = KEYS[4],
 }
+local n1, n2, n3 = struct.unpack('<ddd', ARGV[5])
 arg = {
   resource = ARGV[1],
   instance = ARGV[2],
-  revision = tonumber(ARGV[3]),
-  settings = ARGV[4],
-  retry_after_ms = tonumber(ARGV[5]),
-  observed = ARGV[6],
-  sent_at = tonumber(ARGV[7]),
+  revision = n1,
+  settings = ARGV[3],
+  retry_after_ms = n2,
+  observed = ARGV[4],
+  sent_at = n3,
 }
 local answer = open()
 if answer then return answer end
@@ -3431,14 +3439,16 @@ const rejoin: Script<RejoinArgs> = {
   args: (a) => [
     a.resource,
     a.instance,
-    numeral(a.revision),
     a.settings,
     a.tickets,
-    numeral(a.spent.requests),
-    numeral(a.spent.input_tokens),
-    numeral(a.spent.output_tokens),
-    numeral(a.spent.tokens),
-    numeral(a.spent.cost),
+    doubles([
+      a.revision,
+      a.spent.requests,
+      a.spent.input_tokens,
+      a.spent.output_tokens,
+      a.spent.tokens,
+      a.spent.cost,
+    ]),
   ],
   libs: `${lib.clock}${lib.leastMissing}${lib.tokenBucket}${lib.slidingWindow}${lib.fixedWindow}${lib.concurrency}${lib.underway}${lib.learntLimit}${lib.meters}${lib.ramp}${lib.overload}${lib.limitSettings}${lib.limitCodec}${lib.limits}${lib.records}${lib.state}${lib.index}${lib.fairQueue}${lib.gate}`,
   body: `key = {
@@ -3447,13 +3457,14 @@ const rejoin: Script<RejoinArgs> = {
   index = KEYS[3],
   departures = KEYS[4],
 }
+local n1, n2, n3, n4, n5, n6 = struct.unpack('<dddddd', ARGV[5])
 arg = {
   resource = ARGV[1],
   instance = ARGV[2],
-  revision = tonumber(ARGV[3]),
-  settings = ARGV[4],
-  tickets = ARGV[5],
-  spent = { requests = tonumber(ARGV[6]), input_tokens = tonumber(ARGV[7]), output_tokens = tonumber(ARGV[8]), tokens = tonumber(ARGV[9]), cost = tonumber(ARGV[10]) },
+  revision = n1,
+  settings = ARGV[3],
+  tickets = ARGV[4],
+  spent = { requests = n2, input_tokens = n3, output_tokens = n4, tokens = n5, cost = n6 },
 }
 local answer = open()
 if answer then return answer end
@@ -3581,7 +3592,7 @@ export interface ReleaseArgs {
 const release: Script<ReleaseArgs> = {
   name: 'release',
   keys: ['state', 'records', 'index', 'departures'],
-  args: (a) => [a.resource, a.instance, numeral(a.revision), a.settings, a.id],
+  args: (a) => [a.resource, a.instance, a.settings, a.id, doubles([a.revision])],
   libs: `${lib.clock}${lib.leastMissing}${lib.tokenBucket}${lib.slidingWindow}${lib.fixedWindow}${lib.concurrency}${lib.underway}${lib.learntLimit}${lib.meters}${lib.ramp}${lib.overload}${lib.limitSettings}${lib.limitCodec}${lib.limits}${lib.records}${lib.state}${lib.index}${lib.fairQueue}${lib.gate}`,
   body: `key = {
   state = KEYS[1],
@@ -3589,12 +3600,13 @@ const release: Script<ReleaseArgs> = {
   index = KEYS[3],
   departures = KEYS[4],
 }
+local n1 = struct.unpack('<d', ARGV[5])
 arg = {
   resource = ARGV[1],
   instance = ARGV[2],
-  revision = tonumber(ARGV[3]),
-  settings = ARGV[4],
-  id = ARGV[5],
+  revision = n1,
+  settings = ARGV[3],
+  id = ARGV[4],
 }
 local answer = open_known()
 if answer then return answer end
@@ -3631,7 +3643,7 @@ export interface RenewArgs {
 const renew: Script<RenewArgs> = {
   name: 'renew',
   keys: ['state', 'records', 'index', 'departures'],
-  args: (a) => [a.resource, a.instance, numeral(a.revision), a.settings, a.holder, numeral(a.ttl)],
+  args: (a) => [a.resource, a.instance, a.settings, a.holder, doubles([a.revision, a.ttl])],
   libs: `${lib.clock}${lib.leastMissing}${lib.tokenBucket}${lib.slidingWindow}${lib.fixedWindow}${lib.concurrency}${lib.underway}${lib.learntLimit}${lib.meters}${lib.ramp}${lib.overload}${lib.limitSettings}${lib.limitCodec}${lib.limits}${lib.records}${lib.state}${lib.index}${lib.fairQueue}${lib.gate}`,
   body: `key = {
   state = KEYS[1],
@@ -3639,13 +3651,14 @@ const renew: Script<RenewArgs> = {
   index = KEYS[3],
   departures = KEYS[4],
 }
+local n1, n2 = struct.unpack('<dd', ARGV[5])
 arg = {
   resource = ARGV[1],
   instance = ARGV[2],
-  revision = tonumber(ARGV[3]),
-  settings = ARGV[4],
-  holder = ARGV[5],
-  ttl = tonumber(ARGV[6]),
+  revision = n1,
+  settings = ARGV[3],
+  holder = ARGV[4],
+  ttl = n2,
 }
 local answer = open_known()
 if answer then return answer end
@@ -3687,15 +3700,17 @@ const revise: Script<ReviseArgs> = {
   args: (a) => [
     a.resource,
     a.instance,
-    numeral(a.revision),
     a.settings,
     a.id,
-    numeral(a.estimate.requests),
-    numeral(a.estimate.input_tokens),
-    numeral(a.estimate.output_tokens),
-    numeral(a.estimate.tokens),
-    numeral(a.estimate.cost),
-    numeral(a.produced),
+    doubles([
+      a.revision,
+      a.estimate.requests,
+      a.estimate.input_tokens,
+      a.estimate.output_tokens,
+      a.estimate.tokens,
+      a.estimate.cost,
+      a.produced,
+    ]),
   ],
   libs: `${lib.clock}${lib.leastMissing}${lib.tokenBucket}${lib.slidingWindow}${lib.fixedWindow}${lib.concurrency}${lib.underway}${lib.learntLimit}${lib.meters}${lib.ramp}${lib.overload}${lib.limitSettings}${lib.limitCodec}${lib.limits}${lib.records}${lib.state}${lib.index}${lib.fairQueue}${lib.gate}`,
   body: `key = {
@@ -3704,14 +3719,15 @@ const revise: Script<ReviseArgs> = {
   index = KEYS[3],
   departures = KEYS[4],
 }
+local n1, n2, n3, n4, n5, n6, n7 = struct.unpack('<ddddddd', ARGV[5])
 arg = {
   resource = ARGV[1],
   instance = ARGV[2],
-  revision = tonumber(ARGV[3]),
-  settings = ARGV[4],
-  id = ARGV[5],
-  estimate = { requests = tonumber(ARGV[6]), input_tokens = tonumber(ARGV[7]), output_tokens = tonumber(ARGV[8]), tokens = tonumber(ARGV[9]), cost = tonumber(ARGV[10]) },
-  produced = tonumber(ARGV[11]),
+  revision = n1,
+  settings = ARGV[3],
+  id = ARGV[4],
+  estimate = { requests = n2, input_tokens = n3, output_tokens = n4, tokens = n5, cost = n6 },
+  produced = n7,
 }
 local answer = open_known()
 if answer then return answer end
@@ -3753,15 +3769,17 @@ const settle: Script<SettleArgs> = {
   args: (a) => [
     a.resource,
     a.instance,
-    numeral(a.revision),
     a.settings,
     a.id,
-    numeral(a.actual.requests),
-    numeral(a.actual.input_tokens),
-    numeral(a.actual.output_tokens),
-    numeral(a.actual.tokens),
-    numeral(a.actual.cost),
-    a.exact ? '1' : '0',
+    doubles([
+      a.revision,
+      a.actual.requests,
+      a.actual.input_tokens,
+      a.actual.output_tokens,
+      a.actual.tokens,
+      a.actual.cost,
+      a.exact ? 1 : 0,
+    ]),
   ],
   libs: `${lib.clock}${lib.leastMissing}${lib.tokenBucket}${lib.slidingWindow}${lib.fixedWindow}${lib.concurrency}${lib.underway}${lib.learntLimit}${lib.meters}${lib.ramp}${lib.overload}${lib.limitSettings}${lib.limitCodec}${lib.limits}${lib.records}${lib.state}${lib.index}${lib.fairQueue}${lib.gate}`,
   body: `key = {
@@ -3770,14 +3788,15 @@ const settle: Script<SettleArgs> = {
   index = KEYS[3],
   departures = KEYS[4],
 }
+local n1, n2, n3, n4, n5, n6, n7 = struct.unpack('<ddddddd', ARGV[5])
 arg = {
   resource = ARGV[1],
   instance = ARGV[2],
-  revision = tonumber(ARGV[3]),
-  settings = ARGV[4],
-  id = ARGV[5],
-  actual = { requests = tonumber(ARGV[6]), input_tokens = tonumber(ARGV[7]), output_tokens = tonumber(ARGV[8]), tokens = tonumber(ARGV[9]), cost = tonumber(ARGV[10]) },
-  exact = ARGV[11] == '1',
+  revision = n1,
+  settings = ARGV[3],
+  id = ARGV[4],
+  actual = { requests = n2, input_tokens = n3, output_tokens = n4, tokens = n5, cost = n6 },
+  exact = n7 == 1,
 }
 local answer = open_known()
 if answer then return answer end
@@ -3819,7 +3838,7 @@ export interface SnapshotArgs {
 const snapshot: Script<SnapshotArgs> = {
   name: 'snapshot',
   keys: ['state', 'records', 'index', 'departures'],
-  args: (a) => [a.resource, a.instance, numeral(a.revision), a.settings],
+  args: (a) => [a.resource, a.instance, a.settings, doubles([a.revision])],
   libs: `${lib.clock}${lib.leastMissing}${lib.tokenBucket}${lib.slidingWindow}${lib.fixedWindow}${lib.concurrency}${lib.underway}${lib.learntLimit}${lib.meters}${lib.ramp}${lib.overload}${lib.limitSettings}${lib.limitCodec}${lib.limits}${lib.records}${lib.state}${lib.index}${lib.fairQueue}${lib.gate}`,
   body: `key = {
   state = KEYS[1],
@@ -3827,11 +3846,12 @@ const snapshot: Script<SnapshotArgs> = {
   index = KEYS[3],
   departures = KEYS[4],
 }
+local n1 = struct.unpack('<d', ARGV[4])
 arg = {
   resource = ARGV[1],
   instance = ARGV[2],
-  revision = tonumber(ARGV[3]),
-  settings = ARGV[4],
+  revision = n1,
+  settings = ARGV[3],
 }
 local answer = open_known()
 if answer then return answer end
@@ -3900,14 +3920,16 @@ const unpark: Script<UnparkArgs> = {
   args: (a) => [
     a.resource,
     a.instance,
-    numeral(a.revision),
     a.settings,
     a.id,
-    numeral(a.estimate.requests),
-    numeral(a.estimate.input_tokens),
-    numeral(a.estimate.output_tokens),
-    numeral(a.estimate.tokens),
-    numeral(a.estimate.cost),
+    doubles([
+      a.revision,
+      a.estimate.requests,
+      a.estimate.input_tokens,
+      a.estimate.output_tokens,
+      a.estimate.tokens,
+      a.estimate.cost,
+    ]),
   ],
   libs: `${lib.clock}${lib.leastMissing}${lib.tokenBucket}${lib.slidingWindow}${lib.fixedWindow}${lib.concurrency}${lib.underway}${lib.learntLimit}${lib.meters}${lib.ramp}${lib.overload}${lib.limitSettings}${lib.limitCodec}${lib.limits}${lib.records}${lib.state}${lib.index}${lib.fairQueue}${lib.gate}`,
   body: `key = {
@@ -3916,13 +3938,14 @@ const unpark: Script<UnparkArgs> = {
   index = KEYS[3],
   departures = KEYS[4],
 }
+local n1, n2, n3, n4, n5, n6 = struct.unpack('<dddddd', ARGV[5])
 arg = {
   resource = ARGV[1],
   instance = ARGV[2],
-  revision = tonumber(ARGV[3]),
-  settings = ARGV[4],
-  id = ARGV[5],
-  estimate = { requests = tonumber(ARGV[6]), input_tokens = tonumber(ARGV[7]), output_tokens = tonumber(ARGV[8]), tokens = tonumber(ARGV[9]), cost = tonumber(ARGV[10]) },
+  revision = n1,
+  settings = ARGV[3],
+  id = ARGV[4],
+  estimate = { requests = n2, input_tokens = n3, output_tokens = n4, tokens = n5, cost = n6 },
 }
 local answer = open_known()
 if answer then return answer end

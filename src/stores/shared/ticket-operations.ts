@@ -22,7 +22,6 @@ export class TicketOperations {
   }
 
   enqueue(request: TicketRequest): Operation<Placement, Placement> {
-    const { shared } = this.#operators
     return {
       there: (side) => {
         this.#arrive(side, request).isThere = true
