@@ -1,7 +1,7 @@
 // The server's ceiling: functions that do to the data what an operation does, and decide nothing. Owns:
 // how they are made from what MONITOR shows of an operation. Must not know: any operation.
 import type { Ticket } from './gate-commands.ts'
-import type { Reply, RespClient } from './resp-client.ts'
+import { type Reply, RespClient } from './resp-client.ts'
 
 /** A command inside an operation: its name and operands, one character a byte. */
 type InnerCall = readonly string[]
@@ -13,10 +13,11 @@ export interface SeenOperation {
 
 /** Runs commands one after the other, and sees what each does inside. */
 export async function watch(
-  watcher: RespClient,
+  url: string,
   client: RespClient,
   run: (see: (encoded: string) => Promise<SeenOperation>) => Promise<void>,
 ): Promise<void> {
+  const watcher = await RespClient.connect(url)
   let seen: InnerCall[] = []
   let isSeen = (): void => {}
   watcher.watch((line) => {
@@ -35,6 +36,8 @@ export async function watch(
     await ended
     return { calls: seen, reply }
   })
+  // Being watched costs the server more than the operations themselves.
+  watcher.close()
 }
 
 /** MONITOR quotes as C does. */

@@ -52,7 +52,11 @@ export async function measureMemory(url: string): Promise<Memory> {
     const active = (await usedMemory(client)) - before
     await settle()
     const idle = (await usedMemory(client)) - before
-    bytes.push({ what: `subject of ${what} with a lease`, count: SUBJECTS, bytesEach: active / SUBJECTS })
+    bytes.push({
+      what: `subject of ${what} with a lease`,
+      count: SUBJECTS,
+      bytesEach: active / SUBJECTS,
+    })
     bytes.push({ what: `idle subject of ${what}`, count: SUBJECTS, bytesEach: idle / SUBJECTS })
   }
   const idleAt = performance.now()

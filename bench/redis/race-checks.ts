@@ -155,6 +155,16 @@ export function heldMs(leases: readonly Lease[], from: number, to: number): numb
   )
 }
 
+/** The share of a time in which somebody waited: from one grant to the next as the first left the line. */
+export function saturation(journal: readonly Entry[], from: number, to: number): number {
+  const grants = journal.filter(({ kind }) => kind === 'grant')
+  const waitedMs = grants.reduce((sum, { at, waiting }, index) => {
+    const next = grants[index + 1]?.at ?? at
+    return waiting > 0 ? sum + Math.max(0, Math.min(to, next) - Math.max(from, at)) : sum
+  }, 0)
+  return waitedMs / (to - from)
+}
+
 /** The most leases at one instant. A slot that is freed can be taken at that very instant. */
 export function mostAtOnce(leases: readonly Lease[]): number {
   const changes = leases

@@ -18,12 +18,14 @@ export interface Entry {
   readonly id: string
   readonly inputTokens: number
   readonly outputTokens: number
+  /** Of a grant: how many were left waiting. */
+  readonly waiting: number
 }
 
 /** A field of what is there: a chunk has no room for many more locals. */
 const NOTE = `function lease.journal(kind, id, cost)
-  local line = string.format('%s %.3f %s %d %d', kind, gate.now, id,
-    cost and cost.input_tokens or 0, cost and cost.output_tokens or 0)
+  local line = string.format('%s %.3f %s %d %d %d', kind, gate.now, id,
+    cost and cost.input_tokens or 0, cost and cost.output_tokens or 0, gate.tickets - gate.held - 1)
   redis.call('RPUSH', string.match(key.state, '^[^{]*') .. 'journal', line)
 end
 `
@@ -62,7 +64,7 @@ export function withJournal(): Scripts {
 export async function readJournal(client: Redis, prefix: string): Promise<readonly Entry[]> {
   const lines = await client.lrange(`${prefix}:journal`, 0, -1)
   return lines.map((line) => {
-    const [word, at, id = '', inputTokens, outputTokens] = line.split(' ')
+    const [word, at, id = '', inputTokens, outputTokens, waiting] = line.split(' ')
     const kind = KINDS.find((known) => known === word)
     if (!kind) throw new Error(`not a line of the journal: ${line}`)
     return {
@@ -71,6 +73,7 @@ export async function readJournal(client: Redis, prefix: string): Promise<readon
       id,
       inputTokens: Number(inputTokens),
       outputTokens: Number(outputTokens),
+      waiting: Number(waiting),
     }
   })
 }

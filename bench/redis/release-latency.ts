@@ -13,7 +13,10 @@ export interface ReleaseLatency {
 
 const WARM_UP = 50
 
-export async function measureReleaseLatency(url: string, releases: number): Promise<ReleaseLatency> {
+export async function measureReleaseLatency(
+  url: string,
+  releases: number,
+): Promise<ReleaseLatency> {
   const [one, other] = [new Party(url), new Party(url)]
   await Promise.all([one.next('ready'), other.next('ready')])
   one.tell({ kind: 'enqueue', id: 'turn-0' })

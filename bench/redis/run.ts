@@ -16,7 +16,7 @@ import { measureReleaseLatency } from './release-latency.ts'
 import { RespClient } from './resp-client.ts'
 import { measureRoundTrips } from './round-trips.ts'
 import { type RedisResults, render } from './table.ts'
-import { measureThroughput, leastCost, type Rounds, turnCost } from './throughput.ts'
+import { leastCost, measureThroughput, type Rounds, turnCost } from './throughput.ts'
 import { measureTries } from './tries.ts'
 
 const isQuick = process.argv.includes('--quick')

@@ -38,7 +38,7 @@ export async function nobodyWaiting(url: string): Promise<Situation> {
   const { gate, client } = await openGate(url, 'model', THREE_LIMITS)
   const passed: (Names & { readonly seen: SeenOperation })[] = []
   const settled: typeof passed = []
-  await watch(await RespClient.connect(url), client, async (see) => {
+  await watch(url, client, async (see) => {
     while (passed.length < WATCHED_TURNS) {
       const names = { own: newTicket(), admitted: null }
       passed.push({ ...names, seen: await see(gate.enqueue(names.own)) })
@@ -46,7 +46,12 @@ export async function nobodyWaiting(url: string): Promise<Situation> {
     }
   })
   const pass = await ceilingCommand(client, 'ceiling_pass', mostUsual(passed), gate.parts.enqueue)
-  const settle = await ceilingCommand(client, 'ceiling_settle', mostUsual(settled), gate.parts.settle)
+  const settle = await ceilingCommand(
+    client,
+    'ceiling_settle',
+    mostUsual(settled),
+    gate.parts.settle,
+  )
   return {
     what: 'three limits, nobody waiting',
     headgate: await callers(url, '0', (connection, hear) => {
@@ -80,7 +85,7 @@ export async function longLine(url: string): Promise<Situation> {
   for (const key of gate.keys()) await client.call('COPY', key, key, 'DB', CEILING_DB)
   const joined: (Names & { readonly seen: SeenOperation })[] = []
   const settled: typeof joined = []
-  await watch(await RespClient.connect(url), client, async (see) => {
+  await watch(url, client, async (see) => {
     while (joined.length < WATCHED_TURNS) {
       const last = line.join()
       joined.push({ own: last, admitted: null, seen: await see(gate.enqueue(last)) })
@@ -92,7 +97,12 @@ export async function longLine(url: string): Promise<Situation> {
   // A name of its own for each flow, so that they are told apart in what was seen.
   const distinct = settled.filter(({ own, admitted }) => own.flow !== admitted?.flow)
   const join = await ceilingCommand(client, 'ceiling_join', mostUsual(joined), gate.parts.enqueue)
-  const admit = await ceilingCommand(client, 'ceiling_admit', mostUsual(distinct), gate.parts.settle)
+  const admit = await ceilingCommand(
+    client,
+    'ceiling_admit',
+    mostUsual(distinct),
+    gate.parts.settle,
+  )
   const waiting = Array.from({ length: LINE }, newTicket)
   const held = Array.from({ length: CALLERS }, newTicket)
   return {

@@ -13,6 +13,7 @@ import { Gateway } from '../gateway/gateway.ts'
 import { UndiciUpstream, type UndiciUpstreamOptions } from '../gateway/undici-upstream.ts'
 import { limitsOf, type Settings } from '../policy/settings.ts'
 import type { Provider } from '../providers/provider.ts'
+import { EventMetrics } from '../telemetry/event-metrics.ts'
 import { openStore, type StoreEvents } from './open-store.ts'
 
 /** What a gateway tells of its work. */
@@ -50,7 +51,9 @@ const UPSTREAM_TIMEOUTS: UndiciUpstreamOptions = {
  * @throws StoreSetupError when the store's address or its server is wrong.
  */
 export async function wire(options: WireOptions): Promise<Wired> {
-  const { settings, clock, random, events, upstreamTimeouts = UPSTREAM_TIMEOUTS } = options
+  const { settings, clock, random, upstreamTimeouts = UPSTREAM_TIMEOUTS } = options
+  const counts = new EventMetrics(clock)
+  const events = countedToo(options.events, counts)
   const upstream = new UndiciUpstream(upstreamTimeouts)
   const settingsOf = (resource: string): GateSettings => gateSettings(settings, resource)
   const { store, warnings } = await openStore({ settings, settingsOf, clock, random, events })
@@ -84,6 +87,7 @@ export async function wire(options: WireOptions): Promise<Wired> {
     control: createControl({
       clock,
       store,
+      counts,
       ...(settings.store.kind !== 'memory' && { onStoreFailure: settings.onStoreFailure }),
       isReady: () => isReady,
       failed: (error) => events.failed(error),
@@ -97,6 +101,41 @@ export async function wire(options: WireOptions): Promise<Wired> {
     await store.close()
   }
   return { gateway, dispatcher, store, warnings, close }
+}
+
+/** What is told is counted first. */
+function countedToo(events: GatewayEvents, counts: EventMetrics): GatewayEvents {
+  return {
+    settled(facts, outcome, status, actual) {
+      counts.settled(facts, outcome, status)
+      events.settled(facts, outcome, status, actual)
+    },
+    refused(facts, refusal) {
+      counts.refused(facts, refusal)
+      events.refused(facts, refusal)
+    },
+    cancelled(facts) {
+      counts.cancelled()
+      events.cancelled(facts)
+    },
+    bounced(facts, reason, status) {
+      counts.bounced(facts, reason)
+      events.bounced(facts, reason, status)
+    },
+    storeDegraded(outage) {
+      counts.storeDegraded()
+      events.storeDegraded(outage)
+    },
+    storeReturned(back) {
+      counts.storeReturned()
+      events.storeReturned(back)
+    },
+    storeWarned: (sentence) => events.storeWarned(sentence),
+    failed(error) {
+      counts.failed()
+      events.failed(error)
+    },
+  }
 }
 
 function baseOf(url: string): UpstreamBase {

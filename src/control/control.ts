@@ -1,15 +1,20 @@
-// Headgate's own paths on the gateway's port. Owns: health, readiness and status over HTTP.
-// Must not know: how calls are governed; it reads snapshots.
+// Headgate's own paths on the gateway's port. Owns: health, readiness, status and metrics over HTTP.
+// Must not know: how calls are governed; it reads snapshots and counts.
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { METRICS_CONTENT_TYPE, type MetricsSource, metricsText } from '../telemetry/metrics.ts'
 import { type StatusSource, statusOf } from './status.ts'
 
-export interface ControlOptions extends StatusSource {
+export interface ControlOptions extends StatusSource, MetricsSource {
+  readonly store: StatusSource['store']
   /** False once the gateway takes no new calls. */
   readonly isReady: () => boolean
   readonly failed: (error: unknown) => void
 }
 
 type Answer = (response: ServerResponse) => Promise<void> | void
+
+/** Answered to anybody: they say nothing of what the gate does. */
+const PUBLIC = new Set(['/healthz', '/readyz'])
 
 /** Answers Headgate's own paths; returns false for any other. */
 export function createControl(
@@ -21,6 +26,7 @@ export function createControl(
       options.isReady()
         ? sendJson(response, 200, readiness(options.store))
         : sendJson(response, 503, { status: 'shutting down' }),
+    '/metrics': async (response) => sendMetrics(response, await metricsText(options)),
     '/headgate/v1/status': async (response) => sendJson(response, 200, await statusOf(options)),
   }
   return (request, response) => {
@@ -28,7 +34,7 @@ export function createControl(
     const isOwn = path in answers || path === '/headgate' || path.startsWith('/headgate/')
     if (!isOwn) return false
     const answer = answers[path]
-    if (path.startsWith('/headgate') && !isFromHere(request)) {
+    if (!PUBLIC.has(path) && !isFromHere(request)) {
       sendProblem(response, 403, 'The control plane answers this machine only.')
     } else if (!answer) {
       sendProblem(response, 404, `There is nothing at ${path.slice(0, 200)}.`)
@@ -64,6 +70,11 @@ function isFromHere(request: IncomingMessage): boolean {
 function sendJson(response: ServerResponse, status: number, value: unknown): void {
   response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' })
   response.end(JSON.stringify(value))
+}
+
+function sendMetrics(response: ServerResponse, text: string): void {
+  response.writeHead(200, { 'content-type': METRICS_CONTENT_TYPE, 'cache-control': 'no-store' })
+  response.end(text)
 }
 
 /** A problem document (RFC 9457). */

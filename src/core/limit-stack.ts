@@ -38,7 +38,7 @@ export class LimitStack {
   /** When a limit was last heard of. */
   #learntAt: EpochMs = Number.NEGATIVE_INFINITY
   #slowUntil: EpochMs = Number.NEGATIVE_INFINITY
-  #slowedBy: Limit | null = null
+  #slowedBy: Dimension | null = null
   /** The limit that the last `readyAt` waited for. */
   #boundBy: Limit | null = null
 
@@ -77,7 +77,7 @@ export class LimitStack {
     }
     if (this.#slowUntil > readyAt) {
       readyAt = this.#slowUntil
-      this.#boundBy = this.#slowedBy
+      this.#boundBy = (this.#slowedBy && this.#learnt.get(this.#slowedBy)?.meter.limit) ?? null
     }
     return readyAt
   }
@@ -216,7 +216,7 @@ export class LimitStack {
         now + (2 * Math.min(amountOf(cost, dimension), this.#floors.soft)) / meter.ratePerMs
       if (repaidAt <= this.#slowUntil) continue
       this.#slowUntil = repaidAt
-      this.#slowedBy = meter.limit
+      this.#slowedBy = dimension
     }
   }
 

@@ -107,9 +107,17 @@ const concurrency: fc.Arbitrary<Limit> = fc.integer({ min: 1, max: 6 }).map((amo
   source,
 }))
 
+/** No two the same but for their bursts: one would do. */
+const limits = (most: number) =>
+  fc.uniqueArray(limit, {
+    minLength: 1,
+    maxLength: most,
+    selector: ({ algorithm, dimension, amount }) => `${algorithm} ${dimension} ${amount}`,
+  })
+
 /** Stacks of one to four limits, each large enough for any single request that is drawn. */
 export const limitStack: fc.Arbitrary<readonly Limit[]> = fc
-  .tuple(fc.array(limit, { minLength: 1, maxLength: 3 }), fc.option(concurrency))
+  .tuple(limits(3), fc.option(concurrency))
   .map(([limits, slots]) => (slots ? [...limits, slots] : limits))
 
 const pick = fc.nat(1000)
@@ -257,9 +265,7 @@ export const alikeHistory: fc.Arbitrary<History> = historyOf(
     fc.record({ kind: kind('wait'), ms: fc.integer({ min: 0, max: 900 }) }),
   ),
   fc.record({
-    limits: fc
-      .tuple(fc.array(limit, { minLength: 1, maxLength: 2 }), concurrency)
-      .map(([limits, slots]) => [...limits, slots]),
+    limits: fc.tuple(limits(2), concurrency).map(([limits, slots]) => [...limits, slots]),
   }),
 )
 

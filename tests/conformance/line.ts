@@ -6,7 +6,7 @@ import type { EpochMs } from '../../src/core/clock.ts'
 import { type CostVector, costOf, NOTHING } from '../../src/core/cost.ts'
 import { DEFAULT_LANE, type Lane } from '../../src/core/lane.ts'
 import type { Observation } from '../../src/core/observation.ts'
-import type { ResourceSnapshot, SettingsOf, Store } from '../../src/core/store.ts'
+import type { Grant, ResourceSnapshot, SettingsOf, Store } from '../../src/core/store.ts'
 import type { Holder, OwnTicket, Place, TicketRequest } from '../../src/core/ticket.ts'
 import { type Caller, Callers, callerOf, type Take } from './callers.ts'
 
@@ -66,18 +66,18 @@ export class Line {
   /** Is told after each admission. */
   onAdmission: () => void = () => {}
   readonly #callers = new Callers()
+  /** What was wrong with pushes. They come while a store works, which is not to be disturbed. */
+  readonly #failures: unknown[] = []
   #ids = 0
 
   constructor(at: StoreAtHand) {
     this.at = at
-    at.store.onGrant(({ id, resource }) => {
-      this.#callers.expire(this.now)
-      const caller = this.waiting.find((waiting) => waiting.id === id)
-      expect(caller, `${id} was pushed, but does not wait`).toBeDefined()
-      if (!caller) return
-      expect(resource).toBe(caller.resource)
-      this.pushed.push(id)
-      this.#admit(caller)
+    at.store.onGrant((grant) => {
+      try {
+        this.#hearOf(grant)
+      } catch (error) {
+        this.#failures.push(error)
+      }
     })
   }
 
@@ -123,7 +123,7 @@ export class Line {
     if (placement.kind !== 'refused') this.#callers.heardOf(request.holder, this.now)
     if (placement.kind === 'waiting' && !known) this.#callers.stand(caller)
     if (placement.kind === 'admitted' && !this.#callers.isHeld(caller.id)) this.#admit(caller)
-    await this.at.delivered()
+    await this.#delivered()
     return placement
   }
 
@@ -156,7 +156,7 @@ export class Line {
       this.#callers.take('waiting', id)
       this.#callers.take('parked', id)
     }
-    await this.at.delivered()
+    await this.#delivered()
     return place
   }
 
@@ -173,13 +173,13 @@ export class Line {
       id,
       estimate ?? caller?.estimate ?? NOTHING,
     )
-    await this.at.delivered()
+    await this.#delivered()
     return moved
   }
 
   async raise(id: string): Promise<boolean> {
     const raised = await this.store.raise(this.#resourceOf(id), id)
-    await this.at.delivered()
+    await this.#delivered()
     return raised
   }
 
@@ -190,7 +190,7 @@ export class Line {
     const cost = actual ?? caller?.estimate ?? NOTHING
     if (caller) this.#callers.end(id, exact ? cost : atLeast(cost, caller.estimate))
     const ended = await this.store.settle(resource, id, cost, exact)
-    await this.at.delivered()
+    await this.#delivered()
     return ended
   }
 
@@ -199,7 +199,7 @@ export class Line {
     const resource = this.#resourceOf(id)
     if (this.#callers.take('held', id)) this.#callers.end(id, NOTHING)
     const ended = await this.store.release(resource, id)
-    await this.at.delivered()
+    await this.#delivered()
     return ended
   }
 
@@ -210,7 +210,7 @@ export class Line {
     const caller = this.held.find((held) => held.id === id)
     if (caller) caller.estimate = estimate
     const revised = await this.store.revise(this.#resourceOf(id), id, estimate, produced)
-    await this.at.delivered()
+    await this.#delivered()
     return revised
   }
 
@@ -224,7 +224,7 @@ export class Line {
       this.#callers.stand(caller)
     }
     const bounced = await this.store.bounce(resource, id, bounce)
-    await this.at.delivered()
+    await this.#delivered()
     return bounced
   }
 
@@ -233,7 +233,7 @@ export class Line {
     const isKnown = this.#callers.renew(holderId, this.now + ttlMs)
     const renewed = await this.store.renew(RESOURCE, holderId, ttlMs)
     expect(renewed).toBe(isKnown)
-    await this.at.delivered()
+    await this.#delivered()
     return renewed
   }
 
@@ -260,40 +260,38 @@ export class Line {
     }
     const ids = tickets.map(({ request }) => request.id)
     expect(new Set(held)).toEqual(new Set(ids.filter((id) => this.#callers.isHeld(id))))
-    await this.at.delivered()
+    await this.#delivered()
     return held
   }
 
   async answered(firstAnswerMs: number | null = null): Promise<void> {
     await this.store.answered(RESOURCE, firstAnswerMs)
-    await this.at.delivered()
+    await this.#delivered()
   }
 
   async observe(observation: Observation): Promise<void> {
     await this.store.observe(RESOURCE, observation)
-    await this.at.delivered()
+    await this.#delivered()
   }
 
   async refused(refusal: LimitRefusal): Promise<void> {
     await this.store.refused(RESOURCE, refusal)
-    await this.at.delivered()
+    await this.#delivered()
   }
 
   async pause(ms: number): Promise<void> {
     await this.store.pause(RESOURCE, this.now + ms)
-    await this.at.delivered()
+    await this.#delivered()
   }
 
   async wait(ms: number): Promise<void> {
-    await this.at.advance(this.now + ms)
-    this.#callers.expire(this.now)
+    await this.#advance(this.now + ms)
   }
 
   /** Moves to the instant at which the store says that the next is admitted. */
   async waitForNext(): Promise<boolean> {
     const nextAt = (await this.snapshot())?.nextAt ?? null
-    if (nextAt !== null) await this.at.advance(nextAt)
-    this.#callers.expire(this.now)
+    if (nextAt !== null) await this.#advance(nextAt)
     return nextAt !== null
   }
 
@@ -309,6 +307,27 @@ export class Line {
       if (this.held.length === 0) expect(await this.waitForNext()).toBe(true)
     }
     expect(this.waiting.map(({ id }) => id)).toEqual([])
+  }
+
+  #hearOf({ id, resource }: Grant): void {
+    this.#callers.expire(this.now)
+    const caller = this.waiting.find((waiting) => waiting.id === id)
+    if (!caller) throw new Error(`${id} was pushed, but does not wait`)
+    expect(resource).toBe(caller.resource)
+    this.pushed.push(id)
+    this.#admit(caller)
+  }
+
+  async #advance(to: EpochMs): Promise<void> {
+    await this.at.advance(to)
+    this.#callers.expire(this.now)
+    await this.#delivered()
+  }
+
+  async #delivered(): Promise<void> {
+    await this.at.delivered()
+    const [failure] = this.#failures
+    if (failure) throw failure
   }
 
   #admit(caller: Caller): void {

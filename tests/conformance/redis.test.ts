@@ -5,7 +5,8 @@ import { RedisStore } from '../../src/stores/redis/redis-store.ts'
 import { allScripts } from '../../src/stores/redis/scripts.generated.ts'
 import { freshPrefix, sharedRedis } from '../servers/redis.ts'
 import { withTestClock } from '../servers/test-clock.ts'
-import { type StoreUnderTest, storeContract } from './store-contract.ts'
+import { type StoreUnderTest, sameDecisions, storeContract } from './store-contract.ts'
+import { memory } from './stores.ts'
 
 const scripts = withTestClock(allScripts)
 const { url } = await sharedRedis()
@@ -63,3 +64,4 @@ const redis: StoreUnderTest = {
 }
 
 storeContract('redis', redis)
+sameDecisions('redis', redis, memory)

@@ -1,6 +1,7 @@
 // Headgate's own paths, and what must never leave it: prompts and secrets.
 import { describe, expect, it } from 'vitest'
 import { createControl } from '../../src/control/control.ts'
+import { EventMetrics } from '../../src/telemetry/event-metrics.ts'
 import { createLog } from '../../src/telemetry/log.ts'
 import { ask, failureOf, openHarness, until } from '../harness.ts'
 import { atOnce, perMinute } from '../limits.ts'
@@ -63,11 +64,12 @@ describe('the status document', () => {
 
   it('is shown to this machine only', async () => {
     await using gate = await openHarness()
-    const answersFrom = (remoteAddress: string): number => {
+    const answersFrom = (remoteAddress: string, url: string): number => {
       let status = 0
       const control = createControl({
         clock: gate.clock,
         store: gate.wired.store,
+        counts: new EventMetrics(gate.clock),
         isReady: () => true,
         failed: () => {},
       })
@@ -77,14 +79,22 @@ describe('the status document', () => {
         },
         end: () => {},
       }
-      const request = { url: '/headgate/v1/nothing', method: 'GET', socket: { remoteAddress } }
+      const request = { url, method: 'POST', socket: { remoteAddress } }
       Reflect.apply(control, null, [request, response])
       return status
     }
+    const own = ['/headgate/v1/status', '/metrics']
     for (const near of ['127.0.0.1', '127.9.9.9', '::1', '::ffff:127.0.0.1'])
-      expect([near, answersFrom(near)]).toEqual([near, 404])
-    for (const far of ['10.0.0.7', '::ffff:10.0.0.7', '1127.0.0.1', 'fe80::1', ''])
-      expect([far, answersFrom(far)]).toEqual([far, 403])
+      expect([near, ...own.map((url) => answersFrom(near, url))]).toEqual([near, 405, 405])
+    for (const far of ['10.0.0.7', '::ffff:10.0.0.7', '1127.0.0.1', 'fe80::1', '']) {
+      expect([far, ...own.map((url) => answersFrom(far, url))]).toEqual([far, 403, 403])
+      expect([far, answersFrom(far, '/headgate/v1/nothing')]).toEqual([far, 403])
+      expect([far, answersFrom(far, '/healthz'), answersFrom(far, '/readyz')]).toEqual([
+        far,
+        405,
+        405,
+      ])
+    }
   })
 
   it('does not take over paths that are the provider’s', async () => {

@@ -121,6 +121,7 @@ function limitOf(values: Values, configured: readonly Limit[]): Limit {
   if (algorithm === 'concurrency' || dimension === 'concurrency')
     return { algorithm: 'concurrency', dimension: 'concurrency', amount, source }
   const windowMs = numberOf(windowText)
+  const burst = numberOf(capacityText)
   const known = configured.find(
     (limit) =>
       limit.source === source &&
@@ -128,11 +129,11 @@ function limitOf(values: Values, configured: readonly Limit[]): Limit {
       limit.dimension === dimension &&
       limit.amount === amount &&
       'windowMs' in limit &&
-      limit.windowMs === windowMs,
+      limit.windowMs === windowMs &&
+      (limit.algorithm !== 'token_bucket' || (limit.burst ?? amount) === burst),
   )
   if (known) return known
   const limit = { dimension, amount, windowMs, source }
-  const burst = numberOf(capacityText)
   switch (algorithm) {
     case 'token_bucket':
       return { algorithm, ...limit, ...(burst === amount ? {} : { burst }) }

@@ -8,7 +8,7 @@ import { stateIn } from './store-failure.ts'
 type Options = Omit<RedisOptions, 'replyMapping'>
 
 /** No answer by then is a failure, whatever the server may still do. */
-export const COMMAND_TIMEOUT_MS = 500
+export const COMMAND_TIMEOUT_MS = 1000
 const CONNECT_TIMEOUT_MS = 2000
 /** Silence on a connection with commands under way: a peer that is gone without a word. */
 export const SILENCE_TIMEOUT_MS = 2000

@@ -127,6 +127,7 @@ export class RedisStore implements SharedGates {
     const store = new RedisStore(options)
     const channel = grantsChannel(options.connection.prefix, options.instance)
     await options.connection.subscribe(channel, (message) => store.#hearGrants(message))
+    await store.#registry.join().catch(ignoreUnreachable)
     return store
   }
 
@@ -404,6 +405,7 @@ export class RedisStore implements SharedGates {
           this.#heed(gate, answer)
           return [answer.own, gate]
         case 'none':
+          gate.life = null
           return [[], gate]
         case 'settings':
           settings = settingsText(gate.settings, answer.gateTime)

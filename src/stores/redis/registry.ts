@@ -21,6 +21,7 @@ export class Registry {
   readonly #lifeMs: number
   #instances = 1
   #countedAt: EpochMs = Number.NEGATIVE_INFINITY
+  #fewerSince: EpochMs | null = null
 
   constructor(
     connection: RedisConnection,
@@ -37,12 +38,26 @@ export class Registry {
     const now = this.#clock.now()
     if (now - this.#countedAt < this.#lifeMs / 10) return this.#instances
     this.#countedAt = now
+    await this.join()
     const key = instancesKey(this.#connection.prefix)
-    await this.#connection.command('ZADD', key, String(now), this.#instance)
     await this.#connection.command('ZREMRANGEBYSCORE', key, '-inf', String(now - this.#lifeMs))
     await this.#connection.command('PEXPIRE', key, String(KEPT_MS))
-    this.#instances = Math.max(1, numberOf(await this.#connection.command('ZCARD', key)))
+    this.#counted(numberOf(await this.#connection.command('ZCARD', key)), now)
     return this.#instances
+  }
+
+  /** Lists this process as alive: others should count it before it has done anything. */
+  async join(): Promise<void> {
+    const key = instancesKey(this.#connection.prefix)
+    await this.#connection.command('ZADD', key, String(this.#clock.now()), this.#instance)
+  }
+
+  /** A list that was lost, or whose processes were idle, is short until all have beaten again. */
+  #counted(count: number, now: EpochMs): void {
+    if (count >= this.#instances) this.#fewerSince = null
+    else this.#fewerSince ??= now
+    const isBelieved = this.#fewerSince === null || now - this.#fewerSince >= this.#lifeMs
+    if (isBelieved) this.#instances = Math.max(1, count)
   }
 
   async leave(): Promise<void> {

@@ -1954,8 +1954,13 @@ end
   fairQueue: `-- lib/fair-queue
 local REMEMBERED_LEADS = 1000
 local queue = {}
+local TICKS = 4294967296
+local function time_of(ticket, share)
+  local ticks = share / ticket.weight * TICKS
+  return (ticks < 0 and math.ceil(ticks) or math.floor(ticks)) / TICKS
+end
 local function turn_of(ticket)
-  return ticket.share / ticket.weight
+  return time_of(ticket, ticket.share)
 end
 local function waiting_in_line()
   local lanes = gate.lanes
@@ -2224,7 +2229,7 @@ end
 function queue.correct(ticket, share_delta)
   if not ticket.in_flow or share_delta == 0 then return end
   local flow = records.flow(ticket.lane, ticket.flow)
-  flow.tag = flow.tag + share_delta / ticket.weight
+  flow.tag = flow.tag + time_of(ticket, share_delta)
   if flow.waiting > 0 then
     retag(flow, flow.since, flow.order, early_tag_of_first(flow))
   else
@@ -2285,6 +2290,7 @@ local function expire_at(holder, at)
   if holder.expires_at == at then return end
   index.remove(index.expiry(holder))
   holder.expires_at = at
+  gate.next_expiry_at = math.min(gate.next_expiry_at, at)
   index.add(0, index.expiry(holder))
   records.holder_changed(holder)
 end
@@ -2494,17 +2500,14 @@ end
 local function set_alarm()
   local wake_at = math.min(gate.next_at, queue.next_rise_at(), gate.next_expiry_at)
   local is_kept = gate.alarm_owner ~= arg.instance and gate.alarm_at > gate.now and gate.alarm_at <= wake_at
-  if is_kept then return wake_at, '0' end
-  if wake_at == NEVER then
-    gate.alarm_at = -NEVER
-    return wake_at, '0'
-  end
-  gate.alarm_at = wake_at
+  if is_kept then return nil end
   gate.alarm_owner = arg.instance
-  return wake_at, '1'
+  gate.alarm_at = wake_at < NEVER and wake_at or -NEVER
+  return wake_at < NEVER and wake_at or nil
 end
 local function tell_grants(told_otherwise)
   local own, others = {}, {}
+  if #gate.grants == 0 then return own end
   for _, ticket in ipairs(gate.grants) do
     if ticket.owner ~= arg.instance then
       local ids = others[ticket.owner] or {}
@@ -2524,14 +2527,14 @@ local function close(result, told_otherwise)
   pump()
   if type(result) == 'function' then result = result() end
   local own = tell_grants(told_otherwise)
-  local wake_at, is_mine = set_alarm()
+  local wake_at = set_alarm()
   records.write(gate.tickets > 0)
   state.write()
   local answer = {
     'ok',
     number(gate.now),
     gate.life,
-    is_mine == '1' and number(wake_at) or '',
+    wake_at and number(wake_at) or '',
     own,
   }
   for _, part in ipairs(result) do

@@ -203,8 +203,8 @@ export class Passage {
   }
 
   async #bringBack(side: Side, losses: number): Promise<void> {
-    const { book, shared } = this.#options
-    const granted = await rejoin(shared, side, book)
+    const { book, clock, shared } = this.#options
+    const granted = await rejoin(shared, side, book, clock)
     // It was lost again, or turned out to be another meanwhile: that one is still to come.
     if (losses !== this.#losses || book.sideOf(side.name) !== side) return
     this.#outage?.giveBack(side)
@@ -214,8 +214,8 @@ export class Passage {
   async #confirm(side: Side): Promise<void> {
     side.isToRejoin = false
     if (side.isLocal) return
-    const { book, shared } = this.#options
-    const granted = await rejoin(shared, side, book)
+    const { book, clock, shared } = this.#options
+    const granted = await rejoin(shared, side, book, clock)
     const present = book.sideOf(side.name)
     if (present !== side) this.rejoin(present)
     else if (!side.isLocal) this.#confirmed(side, granted)

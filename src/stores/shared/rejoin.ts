@@ -1,10 +1,14 @@
 // Bringing one side's tickets to the shared gate. Owns: what is said, in which order, so that nothing
 // is counted twice or lost however often it is begun. Must not know: when this is done, or who waits.
+import type { Clock } from '../../core/clock.ts'
 import { isNothing, NOTHING } from '../../core/cost.ts'
 import type { SharedGates } from '../shared-gates.ts'
 import type { Book } from './book.ts'
 import { plus } from './cost-sum.ts'
 import { type Ending, type Entry, ownTicket, type Side } from './side.ts'
+
+/** A gate that has lost all lets nobody in for so long: in this time all processes find their ways back. */
+const GATHERING_MS = 1500
 
 /** So many tickets in one operation, which nobody else's can come between. */
 const TICKETS_AT_ONCE = 200
@@ -17,19 +21,26 @@ export async function rejoin(
   shared: SharedGates,
   side: Side,
   book: Book,
+  clock: Clock,
 ): Promise<readonly Entry[]> {
   for (const [id, ending] of side.untold) await tell(shared, side, id, ending)
+  for (const id of await shared.owned(side.name))
+    if (!book.find(id)) await drop(shared, side.name, id)
+  // Its slots are others' too, who have not said so yet.
+  if (book.instances > 1 && side.tickets.size > 0 && hasBegunAnew(shared, side))
+    await shared.pause(side.name, clock.now() + GATHERING_MS)
   const entries = [...side.tickets.values()]
   const granted: Entry[] = []
   for (let from = 0; from === 0 || from < entries.length; from += TICKETS_AT_ONCE)
     granted.push(...(await bring(shared, side, entries.slice(from, from + TICKETS_AT_ONCE))))
-  for (const id of await shared.owned(side.name))
-    if (!book.find(id)) await drop(shared, side.name, id)
   const beat = await shared.beat(side.name)
   book.instances = beat.instances
   side.heard(beat, shared.lifeOf(side.name), side.taken)
   return granted
 }
+
+const hasBegunAnew = (shared: SharedGates, { name, life }: Side): boolean =>
+  life !== null && life !== shared.lifeOf(name)
 
 async function tell(shared: SharedGates, side: Side, id: string, ending: Ending): Promise<void> {
   if (ending.kind === 'dropped') {

@@ -6,8 +6,16 @@ local REMEMBERED_LEADS = 1000
 
 local queue = {}
 
+-- Virtual time is counted in ticks, so that what is added and taken off again leaves nothing behind.
+local TICKS = 4294967296
+
+local function time_of(ticket, share)
+  local ticks = share / ticket.weight * TICKS
+  return (ticks < 0 and math.ceil(ticks) or math.floor(ticks)) / TICKS
+end
+
 local function turn_of(ticket)
-  return ticket.share / ticket.weight
+  return time_of(ticket, ticket.share)
 end
 
 local function waiting_in_line()
@@ -316,7 +324,7 @@ end
 function queue.correct(ticket, share_delta)
   if not ticket.in_flow or share_delta == 0 then return end
   local flow = records.flow(ticket.lane, ticket.flow)
-  flow.tag = flow.tag + share_delta / ticket.weight
+  flow.tag = flow.tag + time_of(ticket, share_delta)
   if flow.waiting > 0 then
     retag(flow, flow.since, flow.order, early_tag_of_first(flow))
   else

@@ -7,10 +7,10 @@
 -- @include underway
 -- @include ramp
 -- @include overload
--- @answer status ('ok'), the gate's time, its life, when the asking process is to
---   pump next ('' for never, or when another one is to), ids of its tickets that were admitted and wait for the
---   news, then the operation's own part. Or 'settings' and the time: ask again with the settings.
---   Or 'merged' and a name: the resource is another's part now.
+-- @answer status ('ok'), the gate's time, its life, when the asking process is to pump next ('' for
+--   never, or when another one is to), ids of its tickets that were admitted and wait for the news,
+--   then the operation's own part. Or 'settings' and the time: ask again with the settings. Or
+--   'merged' and a name: the resource is another's part now. Or 'none': there is no such gate.
 local BY_LIMIT, BY_PAUSE, BY_RAMP, BY_OVERLOAD = 1, 2, 3, 4
 
 local FIRST_PAUSE_MS = 1000
@@ -30,6 +30,7 @@ local function expire_at(holder, at)
   if holder.expires_at == at then return end
   index.remove(index.expiry(holder))
   holder.expires_at = at
+  gate.next_expiry_at = math.min(gate.next_expiry_at, at)
   index.add(0, index.expiry(holder))
   records.holder_changed(holder)
 end
@@ -285,22 +286,20 @@ end
 
 -- Whose timer wakes the gate. One process promises to; another one takes over when it would come
 -- too late, or when it has not kept its promise.
+-- The instant at which the asking process is to pump, or nil.
 local function set_alarm()
   local wake_at = math.min(gate.next_at, queue.next_rise_at(), gate.next_expiry_at)
   local is_kept = gate.alarm_owner ~= arg.instance and gate.alarm_at > gate.now and gate.alarm_at <= wake_at
-  if is_kept then return wake_at, '0' end
-  if wake_at == NEVER then
-    gate.alarm_at = -NEVER
-    return wake_at, '0'
-  end
-  gate.alarm_at = wake_at
+  if is_kept then return nil end
   gate.alarm_owner = arg.instance
-  return wake_at, '1'
+  gate.alarm_at = wake_at < NEVER and wake_at or -NEVER
+  return wake_at < NEVER and wake_at or nil
 end
 
 -- Tells the owners of those who were admitted, by push, save the process that asks.
 local function tell_grants(told_otherwise)
   local own, others = {}, {}
+  if #gate.grants == 0 then return own end
   for _, ticket in ipairs(gate.grants) do
     if ticket.owner ~= arg.instance then
       local ids = others[ticket.owner] or {}
@@ -322,14 +321,14 @@ local function close(result, told_otherwise)
   pump()
   if type(result) == 'function' then result = result() end
   local own = tell_grants(told_otherwise)
-  local wake_at, is_mine = set_alarm()
+  local wake_at = set_alarm()
   records.write(gate.tickets > 0)
   state.write()
   local answer = {
     'ok',
     number(gate.now),
     gate.life,
-    is_mine == '1' and number(wake_at) or '',
+    wake_at and number(wake_at) or '',
     own,
   }
   for _, part in ipairs(result) do
