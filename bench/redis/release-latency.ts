@@ -1,6 +1,7 @@
 // How long after one process gives back the only slot another one hears that it is its own. Owns: the
 // order in which both are told to act. Must not know: how they hear of it.
 import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
 import { join } from 'node:path'
 import type { News, Order } from './waiter.ts'
 
@@ -31,7 +32,7 @@ export async function measureReleaseLatency(
     const [released, arrived] = await Promise.all([holder.next('settling'), granted])
     if (turn >= WARM_UP) delays.push(arrived - released)
   }
-  for (const party of [one, other]) party.end()
+  await Promise.all([one.end(), other.end()])
   const sorted = delays.toSorted((a, b) => a - b)
   const quantile = (part: number): number =>
     sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? Number.NaN
@@ -61,7 +62,9 @@ class Party {
     })
   }
 
-  end(): void {
+  async end(): Promise<void> {
+    const ended = once(this.#child, 'exit')
     this.#child.disconnect()
+    await ended
   }
 }

@@ -106,10 +106,11 @@ function besidesOwn({ sent }: Tries): number {
   return others.reduce((sum, [, count]) => sum + count, 0)
 }
 
+/** What is not about any turn: signs of life, and who is there. */
 function sentText({ sent, grants }: Tries): string {
-  return Object.entries(sent)
-    .map(([name, count]) => `${name} ${(count / grants).toFixed(2)}`)
-    .join(', ')
+  const { enqueue: _, settle: __, pump = 0, ...signsOfLife } = sent
+  const others = Object.values(signsOfLife).reduce((sum, count) => sum + count, 0)
+  return `pumps ${(pump / grants).toFixed(2)}, signs of life ${(others / grants).toFixed(2)}`
 }
 
 const percent = (part: number): string => `${Math.round(part * 100)} %`

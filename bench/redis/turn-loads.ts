@@ -24,7 +24,7 @@ const CALLERS = CONNECTIONS * CALLERS_PER_CONNECTION
 const LINE = 1000
 const WATCHED_TURNS = 15
 const AMPLE = 1e12
-/** The ceiling's keys are copies of Headgate's, in another database. */
+/** The ceiling begins with copies of Headgate's keys, in another database. */
 const CEILING_DB = '1'
 
 const LIMITS_WITH_LINE = settingsWith([
@@ -36,6 +36,7 @@ const LIMITS_WITH_LINE = settingsWith([
 /** A turn is two commands that are sent together: a ticket passes at once, and is settled. */
 export async function nobodyWaiting(url: string): Promise<Situation> {
   const { gate, client } = await openGate(url, 'model', THREE_LIMITS)
+  await copy(client, gate)
   const passed: (Names & { readonly seen: SeenOperation })[] = []
   const settled: typeof passed = []
   await watch(url, client, async (see) => {
@@ -82,7 +83,7 @@ export async function longLine(url: string): Promise<Situation> {
     await client.request(gate.enqueue(line.join()))
     line.admitted(await client.request(gate.settle(line.leave())))
   }
-  for (const key of gate.keys()) await client.call('COPY', key, key, 'DB', CEILING_DB)
+  await copy(client, gate)
   const joined: (Names & { readonly seen: SeenOperation })[] = []
   const settled: typeof joined = []
   await watch(url, client, async (see) => {
@@ -103,7 +104,8 @@ export async function longLine(url: string): Promise<Situation> {
     mostUsual(distinct),
     gate.parts.settle,
   )
-  const waiting = Array.from({ length: LINE }, newTicket)
+  // Beside the thousand of the copy, who stay.
+  const waiting = Array.from({ length: CALLERS }, newTicket)
   const held = Array.from({ length: CALLERS }, newTicket)
   return {
     what: `three limits, ${LINE.toLocaleString('en')} waiting`,
@@ -170,6 +172,10 @@ async function openGate(url: string, resource: string, settings: GateSettings) {
   const first = newTicket()
   await client.request(gate.first(first))
   return { gate, client, first }
+}
+
+async function copy(client: RespClient, gate: GateCommands): Promise<void> {
+  for (const key of gate.keys()) await client.call('COPY', key, key, 'DB', CEILING_DB)
 }
 
 /** Loads the function of equal work. Its operands are the operation's own, then the names. */

@@ -20,6 +20,9 @@ const USUAL_LIMITS: CostVector = {
   cost: Number.POSITIVE_INFINITY,
 }
 
+/** What refills by fractions may miss a whole by the last digits of a double. */
+const ROUNDING = 1e-6
+
 export interface Floors {
   readonly soft: number
   readonly hard: number
@@ -198,7 +201,7 @@ export class LimitStack {
       dimension: limit.dimension,
       amount: limit.amount,
       windowMs: learnt?.windowMs ?? ('windowMs' in limit ? limit.windowMs : null),
-      remaining: Math.floor(meter.remaining(now)),
+      remaining: Math.floor(meter.remaining(now) + ROUNDING),
       source: limit.source,
       ...(learnt && {
         guard: Math.round(learnt.guard),

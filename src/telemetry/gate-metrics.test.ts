@@ -92,14 +92,14 @@ describe('gateMetrics', () => {
     const many = Array.from({ length: 250 }, (_, index) => ({
       ...calm,
       name: `r${index}`,
-      inFlight: index % 2,
-      queued: Math.floor(index / 2),
+      inFlight: index % 3,
+      queued: index - (index % 3),
     }))
     const lines = await samplesOf(many)
     expect(lines).toContain('headgate_resources 250')
     const shown = lines.filter((line) => line.startsWith('headgate_leases'))
     expect(shown).toHaveLength(100)
-    expect(shown).toContain('headgate_leases{resource="r249"} 1')
+    expect(shown).toContain('headgate_leases{resource="r248"} 2')
     expect(shown).toContain('headgate_leases{resource="r150"} 0')
     expect(shown.some((line) => line.includes('"r149"') || line.includes('"r0"'))).toBe(false)
   })

@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { EXIT } from '../../src/cli/exit-codes.ts'
 import { main } from '../../src/cli/main.ts'
 import { statusSchema } from '../../src/control/status.ts'
+import { VirtualClock } from '../../src/core/clock.ts'
 import { LANES } from '../../src/core/lane.ts'
 import { createMeter } from '../../src/core/meters/create-meter.ts'
 import { REFUSALS, type RefusalReason } from '../../src/core/refusal.ts'
@@ -18,8 +19,11 @@ import { formatDuration, parseDuration, parseLimit, parseSize } from '../../src/
 import { anthropic } from '../../src/providers/anthropic/anthropic.ts'
 import { limitGroupOf } from '../../src/providers/anthropic/limit-group.ts'
 import { routeProvider } from '../../src/providers/providers.ts'
+import { EventMetrics } from '../../src/telemetry/event-metrics.ts'
 import { createLog, type LogEvent } from '../../src/telemetry/log.ts'
+import { metricsText } from '../../src/telemetry/metrics.ts'
 import { fakeIo } from '../cli/fake-io.ts'
+import { type Family, readPrometheusText } from '../prometheus-text.ts'
 import {
   allPages,
   bare,
@@ -217,6 +221,51 @@ describe('paths.md', () => {
     const documented = tableOf(page, 'method', 'path', 'answers').rows.map(([, cell]) => bare(cell))
     const source = sourceOf('src/control/control.ts')
     expect(sorted(documented)).toEqual(literals(source, /^ {4}'(\/[^']+)':/gm))
+  })
+})
+
+describe('metrics.md', () => {
+  const clock = new VirtualClock()
+  const resource = {
+    name: 'r',
+    inFlight: 0,
+    queued: 0,
+    nextAt: null,
+    boundBy: null,
+    pausedUntil: null,
+    concurrencyLimit: null,
+    oldestEnqueuedAt: null,
+    limits: [
+      { dimension: 'tokens', amount: 1, windowMs: 1000, remaining: 1, source: 'learnt' },
+    ] as const,
+  }
+
+  /** Of each there is a sample, once everything has happened. */
+  async function allMetrics(): Promise<ReadonlyMap<string, Family>> {
+    const counts = new EventMetrics(clock)
+    counts.settled({ lane: 'normal', queuedMs: 0 }, 'answered', 200)
+    counts.refused({}, { reason: 'queue_full' })
+    counts.bounced({}, 'overloaded')
+    const store = { kind: 'memory', isDegraded: false, snapshot: async () => [resource] }
+    return readPrometheusText(await metricsText({ clock, store, counts }))
+  }
+
+  it('has every metric with its type and labels', async () => {
+    const { rows } = tableOf(readPage('docs/reference/metrics.md'), 'metric', 'type', 'labels')
+    const families = [...(await allMetrics())].map(([name, { type, samples }]) => {
+      const labels = Object.keys(samples[0]?.labels ?? {}).filter((label) => label !== 'le')
+      expect([name, samples.length]).not.toEqual([name, 0])
+      return [name, type, labels.join(', ')]
+    })
+    expect(sorted(columns(rows, 3))).toEqual(sorted(families))
+  })
+
+  it('counts no metric of the process as Headgate’s own', async () => {
+    await allMetrics()
+    const names = [...(await allMetrics()).keys()]
+    const others = names.filter((name) => !name.startsWith('headgate_'))
+    expect(others.length).toBeGreaterThan(10)
+    expect(others.filter((name) => !/^(?:process|nodejs)_/.test(name))).toEqual([])
   })
 })
 

@@ -114,7 +114,7 @@ export async function openShared(
     send(gate, ...names) {
       for (const name of names) outcomes.set(name, outcomeOf(gate, name))
     },
-    shows: (gate, counts) => expect.poll(() => gate.status(), LOOKS).toMatchObject(counts),
+    shows: async (gate, counts) => { try { await expect.poll(() => gate.status(), LOOKS).toMatchObject(counts) } catch (e) { console.log(gates.map((g) => g.happenings.filter((h) => h.kind.startsWith('store'))), provider.came, provider.unanswered); throw e } },
     acquainted: () =>
       until(async () => {
         const beaten = await beats(spectator)

@@ -38,11 +38,14 @@ export class Registry {
     const now = this.#clock.now()
     if (now - this.#countedAt < this.#lifeMs / 10) return this.#instances
     this.#countedAt = now
-    await this.join()
     const key = instancesKey(this.#connection.prefix)
-    await this.#connection.command('ZREMRANGEBYSCORE', key, '-inf', String(now - this.#lifeMs))
-    await this.#connection.command('PEXPIRE', key, String(KEPT_MS))
-    this.#counted(numberOf(await this.#connection.command('ZCARD', key)), now)
+    const [, , , count] = await Promise.all([
+      this.join(),
+      this.#connection.command('ZREMRANGEBYSCORE', key, '-inf', String(now - this.#lifeMs)),
+      this.#connection.command('PEXPIRE', key, String(KEPT_MS)),
+      this.#connection.command('ZCARD', key),
+    ])
+    this.#counted(numberOf(count), now)
     return this.#instances
   }
 

@@ -3858,6 +3858,7 @@ arg = {
 }
 local answer = open_known()
 if answer then return answer end
+local ROUNDING = 1e-6
 local function or_none(at, exists)
   return exists and number(at) or ''
 end
@@ -3868,7 +3869,7 @@ local function limit_of(m)
     m.dimension,
     number(m.amount),
     m.algorithm == 'concurrency' and '' or number(window_ms),
-    number(math.floor(meters.remaining(m, gate.now))),
+    number(math.floor(meters.remaining(m, gate.now) + ROUNDING)),
     m.source,
   }
   if learnt then

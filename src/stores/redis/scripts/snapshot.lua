@@ -6,6 +6,9 @@
 local answer = open_known()
 if answer then return answer end
 
+-- What refills by fractions may miss a whole by the last digits of a double.
+local ROUNDING = 1e-6
+
 local function or_none(at, exists)
   return exists and number(at) or ''
 end
@@ -17,7 +20,7 @@ local function limit_of(m)
     m.dimension,
     number(m.amount),
     m.algorithm == 'concurrency' and '' or number(window_ms),
-    number(math.floor(meters.remaining(m, gate.now))),
+    number(math.floor(meters.remaining(m, gate.now) + ROUNDING)),
     m.source,
   }
   if learnt then
