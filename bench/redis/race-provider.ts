@@ -70,3 +70,6 @@ process.on('message', () => {
   const refused = totals.requests - totals.admitted
   process.send?.({ arrivals, maxInFlight, refused } satisfies ProviderLog)
 })
+
+// Whoever has started it has gone.
+process.on('disconnect', () => process.exit())

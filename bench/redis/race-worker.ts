@@ -213,6 +213,8 @@ async function caller(index: number, startAt: number): Promise<void> {
   }
 }
 
+// Whoever has started it has gone.
+process.on('disconnect', () => process.exit())
 process.send?.('ready')
 const [start] = await once(process, 'message')
 const { startAt }: Start = start

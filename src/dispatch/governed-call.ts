@@ -210,8 +210,9 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
       this.#settle('abandoned')
       return
     }
+    const facts = this.#facts()
     this.#end()
-    events.cancelled(this.#facts())
+    events.cancelled(facts)
     this.#context.follow(
       store.cancel(this.#resourceName, request.id).then((place) => {
         if (place && Buffer.isBuffer(request.body))
@@ -525,6 +526,7 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
 
   #facts(): CallFacts {
     const now = this.#context.clock.now()
+    const waitsMs = this.#phase === 'waiting' ? now - this.#waitingSince : 0
     return {
       id: this.request.id,
       resource: this.#resourceName,
@@ -532,7 +534,7 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
       lane: this.request.lane,
       model: this.description.model,
       attempts: this.#attempts,
-      queuedMs: Math.round(this.#queuedMs),
+      queuedMs: Math.round(this.#queuedMs + waitsMs),
       durationMs: Math.round(now - this.#startedAt),
     }
   }

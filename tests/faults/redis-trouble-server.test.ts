@@ -36,7 +36,8 @@ async function busy({ gates, provider, send, shows, acquainted }: SharedGateways
   await acquainted()
 }
 
-const outagesOf = ({ gates }: SharedGateways) => gates.map((gate) => gate.of('store_degraded').length)
+const outagesOf = ({ gates }: SharedGateways) =>
+  gates.map((gate) => gate.of('store_degraded').length)
 
 describe('a Redis that forgets its functions', () => {
   it('is told them again, and nobody notices', async () => {
@@ -144,6 +145,7 @@ describe('one gateway’s way to the Redis', () => {
     }
     await end()
     expect(outagesOf(shared)).toEqual([0, 3])
+    expect(provider.mostAtOnce).toBe(2)
   })
 
   it('falls silent: it goes on alone, and is back when that is mended', async () => {

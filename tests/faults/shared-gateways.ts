@@ -62,9 +62,10 @@ async function heldProvider(): Promise<HeldProvider> {
   }
 }
 
-export interface Counts {
+export interface ShownStatus {
   readonly inFlight: number
   readonly queued: number
+  readonly store?: { readonly degraded: boolean; readonly onFailure: StoreFailurePolicy }
 }
 
 export interface SharedGateways extends AsyncDisposable {
@@ -73,7 +74,7 @@ export interface SharedGateways extends AsyncDisposable {
   /** Requests of these names, through one of the gateways. */
   send(gate: Harness, ...names: readonly string[]): void
   /** Resolves when the gateways' status says so; together, while they share. */
-  shows(gate: Harness, counts: Counts): Promise<void>
+  shows(gate: Harness, status: ShownStatus): Promise<void>
   /** Resolves when both, which are in use, have found how many share the store. */
   acquainted(): Promise<void>
   /** Resolves when both have said so often that their store is back. */
@@ -106,7 +107,8 @@ export async function openShared(
   const [one, other] = typeof urls === 'string' ? [urls, urls] : urls
   const gates = [await open(one), await open(other)] as const
   const spectator = await connect(addressOf(`${one}?prefix=${prefix}`))
-  const joined = await beats(spectator)
+  // None, where the Redis is still to come.
+  const joined = await beats(spectator).catch(() => [])
   const outcomes = new Map<string, Promise<unknown>>()
   return {
     gates,
@@ -114,17 +116,21 @@ export async function openShared(
     send(gate, ...names) {
       for (const name of names) outcomes.set(name, outcomeOf(gate, name))
     },
-    shows: async (gate, counts) => { try { await expect.poll(() => gate.status(), LOOKS).toMatchObject(counts) } catch (e) { console.log(gates.map((g) => g.happenings.filter((h) => h.kind.startsWith('store'))), provider.came, provider.unanswered); throw e } },
-    acquainted: () =>
-      until(async () => {
+    shows: (gate, status) => expect.poll(() => gate.status(), LOOKS).toMatchObject(status),
+    async acquainted() {
+      await until(async () => {
         const beaten = await beats(spectator)
         return beaten.length === 2 && beaten.every((beat) => !joined.includes(beat))
-      }),
+      })
+      // Each hears what it has found before the answer to what it asks next.
+      for (const gate of gates) await gate.status()
+    },
     returned: (times = 1) =>
       until(() => gates.every((gate) => gate.of('store_returned').length === times)),
     async end() {
       provider.answerAll()
-      for (const [name, outcome] of outcomes) expect([name, await outcome]).toEqual([name, ANSWERED])
+      for (const [name, outcome] of outcomes)
+        expect([name, await outcome]).toEqual([name, ANSWERED])
       expect([...provider.came].sort()).toEqual([...outcomes.keys()].sort())
       for (const gate of gates) await gate.idle()
       expect(gates.flatMap((gate) => gate.of('failed'))).toEqual([])

@@ -138,7 +138,7 @@ it('a server runs it as a script and as a function, and reads the arguments back
   const plain = program.plain(take)
   const prefix = freshPrefix()
   await using client = await clientOfShared()
-  await client.set(`${prefix}clock`, '1234567890123')
+  await client.set(`${prefix}{r}clock`, '1234567890123')
   const keys = take.keys.map((name) => `${prefix}{r}${name}`)
   expect(await client.script('LOAD', plain.lua)).toBe(plain.sha)
   expect(await client.call('function', 'load', 'replace', program.library())).toBe(program.name)

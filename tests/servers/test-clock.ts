@@ -1,16 +1,16 @@
 // The very scripts that ship, on a clock that the test sets. Owns: the exchange of lib/clock for one that
-// reads a key, the string `<prefix>clock` in milliseconds. Must not know: what any script does.
+// reads a key, the string `clock` beside the resource's other keys, in milliseconds. Must not know: what any script does.
 import type { Script } from '../../src/stores/redis/script.ts'
 
 /** As the build marks it. */
 const CLOCK = /(?<=^-- lib\/clock\n)[\s\S]*?(?=^-- end lib\/clock\n)/m
 
 const TEST_CLOCK = `local function server_now()
-  return tonumber(redis.call('GET', string.match(key.state, '^[^{]*') .. 'clock'))
+  return tonumber(redis.call('GET', (string.gsub(key.state, 'state$', 'clock'))))
 end
 `
 
-/** What is before the first `{` of the key `state` is the prefix of the clock's key. */
+/** Each resource has a clock of its own, since in a cluster each is on one node. */
 export function withTestClock<Scripts extends Readonly<Record<string, Script<never>>>>(
   scripts: Scripts,
 ): Scripts {

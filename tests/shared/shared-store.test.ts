@@ -74,6 +74,26 @@ describe('SharedStore', () => {
     expect(one.told).toEqual([])
   })
 
+  it('lets nobody in at a server that has lost all before the others have brought what they hold', async () => {
+    const { join, one, server, wait, sharedNow } = open([slots(2)])
+    const two = join('two')
+    const [first, second] = [await one.ask(), await two.ask()]
+    const waiting = [await one.ask(), await one.ask()]
+    await wait(3000)
+    for (const { gates } of [one, two]) gates.cutOff()
+    server.loseState()
+    one.gates.restore()
+    await wait(1000)
+    two.gates.restore()
+    await wait(1000)
+    expect(await sharedNow()).toMatchObject({ inFlight: 2, queued: 2 })
+    for (const caller of waiting) expect(caller.state).toBe('waiting')
+    await one.settle(first)
+    await two.settle(second)
+    await wait(1000)
+    for (const caller of waiting) expect(caller.state).toBe('held')
+  })
+
   it('waits once more for a lease that the server had lost when the provider refused it', async () => {
     const { one, server, wait } = open([slots(1)])
     const first = await one.ask()
