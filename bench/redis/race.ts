@@ -104,12 +104,9 @@ const judgeStore = await openJudge()
 await judgeStore.renew(RESOURCE, 'judge', LEASE_MS)
 const plan: Omit<WorkerPlan, 'name'> = { redisPort: redis.port, providerUrl: provider.url, seconds }
 say(`${processes} processes start`)
-const workers: Worker[] = []
-for (let index = 0; index < processes; index += 5) {
-  const some = Array.from({ length: Math.min(5, processes - index) }, () => startWorker())
-  workers.push(...some)
-  await Promise.all(some.map(({ ready }) => ready))
-}
+const workers = await startWorkers(processes)
+// Ready before the race: to start a process takes a machine more than all that it does in the race.
+const spares = await startWorkers(values.kill ? Math.ceil((seconds * 1000) / KILL_EVERY_MS) : 0)
 say('the race begins')
 const startAt = Date.now() + 1000
 for (const { child } of workers) child.send({ startAt } satisfies Start)
@@ -128,6 +125,7 @@ await Promise.all([
   slowed,
 ])
 const reports = await drained()
+for (const { child } of spares) child.kill()
 const snapshot = await lastSnapshot()
 const client = new Redis(redis.port)
 const journal = await readJournal(client, RESOURCE)
@@ -152,6 +150,17 @@ if (verdict.failures.length > 0) {
   process.exitCode = 1
 }
 
+/** A few at a time: they are slow to start. */
+async function startWorkers(wanted: number): Promise<Worker[]> {
+  const all: Worker[] = []
+  while (all.length < wanted) {
+    const some = Array.from({ length: Math.min(5, wanted - all.length) }, startWorker)
+    all.push(...some)
+    await Promise.all(some.map(({ ready }) => ready))
+  }
+  return all
+}
+
 function any(): Worker | undefined {
   const fit = workers.filter(({ isStopped }) => !isStopped)
   return fit[Math.floor(Math.random() * fit.length)]
@@ -164,11 +173,9 @@ async function killSome(): Promise<void> {
     if (!victim) continue
     victim.child.kill('SIGKILL')
     killed.push({ name: victim.name, at: Date.now() })
-    const next = startWorker()
-    next.ready.then(
-      () => next.child.connected && next.child.send({ startAt } satisfies Start),
-      () => {},
-    )
+    const next = spares.shift()
+    if (!next) return
+    next.child.send({ startAt } satisfies Start)
     workers.splice(workers.indexOf(victim), 1, next)
     everyone.push(next)
   }

@@ -7,4 +7,4 @@ import { storeContract } from './store-contract.ts'
 const server = await startRedis({ args: ['--rename-command', 'FCALL', ''] })
 afterAll(() => server.stop())
 
-storeContract('redis store without functions', redisUnderTest(server.url, 4))
+storeContract('scripts-only redis', redisUnderTest(server.url, 4))

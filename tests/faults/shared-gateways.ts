@@ -108,7 +108,7 @@ export async function openShared(
   const gates = [await open(one), await open(other)] as const
   const spectator = await connect(addressOf(`${one}?prefix=${prefix}`))
   // None, where the Redis is still to come.
-  const joined = await beats(spectator).catch(() => [])
+  const joined = await beats(spectator).catch((): readonly string[] => [])
   const outcomes = new Map<string, Promise<unknown>>()
   return {
     gates,

@@ -7,14 +7,15 @@ export interface LossyProxy extends AsyncDisposable {
   readonly port: number
   /** From now on the server hears everything, and its answers are lost with the connection. */
   loseAnswers(): void
-  /** From now on both sides hear nothing, and are not told. */
+  /** From now on both sides hear nothing, and are not told. What is connected now stays so for good. */
   freeze(): void
-  /** As before. */
+  /** As before, for those who connect. */
   mend(): void
 }
 
 export async function startLossyProxy(targetPort: number): Promise<LossyProxy> {
   const sockets = new Set<Socket>()
+  const frozen = new WeakSet<Socket>()
   let state: 'fine' | 'loses' | 'frozen' = 'fine'
   const server = createServer((near) => {
     const far = connect(targetPort, '127.0.0.1')
@@ -23,13 +24,14 @@ export async function startLossyProxy(targetPort: number): Promise<LossyProxy> {
       [far, near],
     ] as const) {
       sockets.add(from)
+      if (state === 'frozen') frozen.add(from)
       from.on('error', () => {})
       from.on('close', () => {
         sockets.delete(from)
-        if (state !== 'frozen') to.destroy()
+        if (!frozen.has(from)) to.destroy()
       })
       from.on('data', (chunk: Buffer) => {
-        if (state === 'frozen') return
+        if (frozen.has(from)) return
         if (state === 'loses' && from === far) near.destroy()
         else to.write(chunk)
       })
@@ -45,6 +47,7 @@ export async function startLossyProxy(targetPort: number): Promise<LossyProxy> {
     },
     freeze: () => {
       state = 'frozen'
+      for (const socket of sockets) frozen.add(socket)
     },
     mend: () => {
       state = 'fine'

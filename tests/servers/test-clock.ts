@@ -1,5 +1,6 @@
 // The very scripts that ship, on a clock that the test sets. Owns: the exchange of lib/clock for one that
-// reads a key, the string `clock` beside the resource's other keys, in milliseconds. Must not know: what any script does.
+// reads a key, the string `clock` beside the resource's others, in milliseconds. Must not know: what any
+// script does.
 import type { Script } from '../../src/stores/redis/script.ts'
 
 /** As the build marks it. */

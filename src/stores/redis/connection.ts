@@ -307,11 +307,18 @@ class LiveConnection implements RedisConnection {
   #pingLater(): void {
     this.#pingTimer?.cancel()
     this.#pingTimer = this.#clock.schedule(this.#clock.now() + PING_EVERY_MS, () => {
+      const sentAt = this.#clock.now()
       this.#inTime(this.#pushes.ping()).then(
         () => this.#pingLater(),
-        () => this.#pushes.status === 'ready' && this.#pushes.disconnect(true),
+        () => this.#pingFailed(sentAt),
       )
     })
+  }
+
+  /** Both lead to the same server: if the other has been silent as well, it may be as dead. */
+  #pingFailed(sentAt: EpochMs): void {
+    if (this.#pushes.status === 'ready') this.#pushes.disconnect(true)
+    if (this.#heardAt < sentAt) this.#reconnect()
   }
 
   #pushesLost(): void {

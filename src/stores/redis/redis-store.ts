@@ -349,7 +349,9 @@ export class RedisStore implements SharedGates {
     const names = new Set(await this.#registry.resources())
     for (const { name } of this.#known.values()) names.add(name)
     const snapshots = await Promise.all([...names].map((name) => this.#snapshotOf(name)))
-    return snapshots.filter((snapshot) => snapshot !== null)
+    // Those that were merged are the same one by now.
+    const byName = new Map(snapshots.flatMap((one) => (one ? [[one.name, one] as const] : [])))
+    return [...byName.values()]
   }
 
   async probe(): Promise<void> {
