@@ -22,6 +22,9 @@ export async function openStore(url: string, settingsOf: SettingsOf): Promise<Wa
   const sent = new Map<string, number>()
   const connection = watched(await connect(addressOf(url)), sent)
   const shared = await RedisStore.open({
+    failed: (error) => {
+      throw error
+    },
     connection,
     clock,
     settingsOf,

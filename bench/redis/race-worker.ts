@@ -81,6 +81,9 @@ const connection = await connect(
   { clock },
 )
 const shared = await RedisStore.open({
+  failed: (error) => {
+    throw error
+  },
   connection,
   clock,
   settingsOf,

@@ -229,6 +229,9 @@ async function openJudge(): Promise<RedisStore> {
     shown: 'redis',
   })
   return await RedisStore.open({
+    failed: (error) => {
+      throw error
+    },
     connection,
     clock,
     settingsOf: () => settingsFor(seconds),

@@ -74,6 +74,7 @@ async function openRedis(
     settingsOf,
     instance: `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`,
     leaseMs: BEATS_A_LEASE * BEAT_MS,
+    failed: (error) => events.failed(error),
   })
   const store = new SharedStore({
     clock,

@@ -3,7 +3,7 @@
 import { type EpochMs, VirtualClock } from '../../src/core/clock.ts'
 import type { SettingsOf } from '../../src/core/store.ts'
 import { parseStoreAddress } from '../../src/policy/store-address.ts'
-import { connect } from '../../src/stores/redis/connection.ts'
+import { connect, type RedisConnection } from '../../src/stores/redis/connection.ts'
 import { keyOf } from '../../src/stores/redis/keys.ts'
 import { RedisStore } from '../../src/stores/redis/redis-store.ts'
 import { allScripts } from '../../src/stores/redis/scripts.generated.ts'
@@ -49,13 +49,30 @@ async function openStore(url: string, clock: VirtualClock, settingsOf: SettingsO
   const address = parseStoreAddress(`${url}?prefix=${freshPrefix()}`)
   if (address.kind === 'refused' || address.value.kind === 'memory')
     throw new Error(`${url} is no Redis`)
-  const connection = await connect(address.value)
+  const real = await connect(address.value)
+  const connection: RedisConnection = {
+    prefix: real.prefix,
+    warnings: real.warnings,
+    isReachable: true,
+    run: (program, script, keys, args) => real.run(program, script, keys, args),
+    // The server's time is the test's, for plain commands too.
+    command: (name, ...args) =>
+      name === 'TIME'
+        ? Promise.resolve(secondsAndMicros(clock.now()))
+        : real.command(name, ...args),
+    subscribe: (channel, listener) => real.subscribe(channel, listener),
+    onReach: (listener) => real.onReach(listener),
+    close: () => real.close(),
+  }
   const setClock = (resource: string, at: EpochMs) => {
     const key = keyOf(connection.prefix, resource, 'clock')
     return connection.command('SET', key, String(at), 'PX', String(CLOCK_LIVES_MS))
   }
   const met = new Set<string>()
   const shared = await RedisStore.open({
+    failed: (error) => {
+      throw error
+    },
     connection,
     clock,
     // Asked for before the first operation on a resource is sent, so its clock is there first.
@@ -70,4 +87,9 @@ async function openStore(url: string, clock: VirtualClock, settingsOf: SettingsO
   })
   const setClocks = (at: EpochMs) => Promise.all([...met].map((resource) => setClock(resource, at)))
   return { shared, setClocks }
+}
+
+function secondsAndMicros(at: EpochMs): string[] {
+  const seconds = Math.floor(at / 1000)
+  return [String(seconds), String((at - seconds * 1000) * 1000)]
 }

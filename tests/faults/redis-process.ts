@@ -107,6 +107,9 @@ async function live({ name, address, limits }: Plan): Promise<void> {
   const settingsOf = () => settings
   const connection = await connect(address, { clock })
   const shared = await RedisStore.open({
+    failed: (error) => {
+      throw error
+    },
     connection,
     clock,
     settingsOf,

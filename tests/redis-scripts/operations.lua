@@ -70,7 +70,7 @@ function operations.snapshot()
     local learnt = m.learnt or { window_ms = m.window_ms, guard = 0, others_per_ms = 0 }
     told[#told + 1] = m.dimension
     told[#told + 1] = m.amount
-    told[#told + 1] = math.floor(meters.remaining(m, gate.now))
+    told[#told + 1] = math.floor(meters.remaining(m, gate.now) + 1e-6)
     told[#told + 1] = learnt.window_ms
     told[#told + 1] = math.floor(learnt.guard + 0.5)
     told[#told + 1] = math.floor(learnt.others_per_ms * 60000 + 0.5)

@@ -42,6 +42,9 @@ async function start(prefix: string, instance: string): Promise<Process> {
   const address = parseStoreAddress(`${cluster.url}?prefix=${prefix}`)
   if (address.kind === 'refused' || address.value.kind === 'memory') throw new Error('no Redis')
   const store = await RedisStore.open({
+    failed: (error) => {
+      throw error
+    },
     connection: await connect(address.value),
     clock: realClock(),
     settingsOf: () => SETTINGS,

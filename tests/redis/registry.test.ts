@@ -22,7 +22,7 @@ async function open() {
   cleanUps.push(() => connection.close())
   const clock = new VirtualClock(1.8e12)
   const join = async (instance: string): Promise<Registry> => {
-    const registry = new Registry(connection, { clock, instance, lifeMs: LIFE_MS })
+    const registry = new Registry(connection, { now: () => clock.now(), instance, lifeMs: LIFE_MS })
     await registry.join()
     return registry
   }

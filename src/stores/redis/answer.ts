@@ -46,6 +46,8 @@ export interface GateAnswer {
   readonly life: string
   /** When this process is to pump next, by the gate's time; null for never, or when another one is to. */
   readonly wakeAt: EpochMs | null
+  /** Whether the operation only looked, and all of that is as it was. */
+  readonly isLook: boolean
   readonly granted: readonly string[]
   readonly own: Values
 }
@@ -66,7 +68,8 @@ export function parseAnswer(reply: unknown): Answer {
         kind: 'ok',
         gateTime: numberOf(gateTime),
         life: textOf(life),
-        wakeAt: numberOrNull(wakeAt),
+        wakeAt: wakeAt === '-' ? null : numberOrNull(wakeAt),
+        isLook: wakeAt === '-',
         granted: textsOf(granted),
         own,
       }

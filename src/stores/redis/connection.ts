@@ -31,6 +31,8 @@ export interface RedisConnection {
     keys: readonly string[],
     args: readonly (string | Buffer)[],
   ): Promise<unknown>
+  /** Whether both connections are there. */
+  readonly isReachable: boolean
   /** A plain command; fails as `run` does. */
   command(name: string, ...args: string[]): Promise<unknown>
   /**
@@ -126,7 +128,7 @@ class LiveConnection implements RedisConnection {
 
   /** Resolves when both connections are there, or when that takes too long. */
   async opened(): Promise<void> {
-    if (this.#isReachable) return
+    if (this.isReachable) return
     await new Promise<void>((resolve) => {
       const timer = this.#clock.schedule(this.#clock.now() + OPENED_WITHIN_MS, resolve)
       this.#whenOpened = () => {
@@ -186,7 +188,7 @@ class LiveConnection implements RedisConnection {
     const nodes = commands instanceof Cluster ? commands.nodes('master') : [commands]
     const library = program.library()
     const loads = nodes.map(async (node) => {
-      await node.call('function', 'load', library).catch((error: unknown) => {
+      await this.#inTime(node.call('function', 'load', library)).catch((error: unknown) => {
         if (!isKnownLibrary(error)) throw error
       })
     })
@@ -226,7 +228,8 @@ class LiveConnection implements RedisConnection {
       this.#heardAt = this.#clock.now()
       return answer
     } catch (error) {
-      if (this.#clock.now() - this.#heardAt > SILENCE_TIMEOUT_MS) this.#reconnect()
+      if (isAnswer(error)) this.#heardAt = this.#clock.now()
+      else if (this.#clock.now() - this.#heardAt > SILENCE_TIMEOUT_MS) this.#reconnect()
       throw storeFailure(error, shown)
     }
   }
@@ -234,7 +237,9 @@ class LiveConnection implements RedisConnection {
   /** A peer that is gone without a word is not told from a slow one but by its silence. */
   #reconnect(): void {
     this.#heardAt = this.#clock.now()
-    if (!this.#isClosed && this.#commands instanceof Redis) this.#commands.disconnect(true)
+    if (this.#isClosed) return
+    if (this.#commands instanceof Redis) this.#commands.disconnect(true)
+    else this.#commands.refreshSlotsCache()
   }
 
   /**
@@ -336,18 +341,18 @@ class LiveConnection implements RedisConnection {
     this.#reachChanged()
   }
 
-  get #isReachable(): boolean {
+  get isReachable(): boolean {
     return this.#canRun && this.#isListening
   }
 
   #reachChanged(): void {
-    if (this.#isReachable) {
+    if (this.isReachable) {
       this.#warnedOf = null
       this.#whenOpened?.()
     }
-    if (this.#isClosed || !this.#tell || this.#told === this.#isReachable) return
-    this.#told = this.#isReachable
-    this.#tell(this.#isReachable)
+    if (this.#isClosed || !this.#tell || this.#told === this.isReachable) return
+    this.#told = this.isReachable
+    this.#tell(this.isReachable)
   }
 
   /** Any node of a cluster passes all messages on, so each attempt tries another. */
@@ -375,6 +380,9 @@ const isRejected = (load: PromiseSettledResult<unknown>): load is PromiseRejecte
 
 const says = (error: unknown, what: RegExp): boolean =>
   error instanceof Error && what.test(error.message)
+
+/** The server has said no, and so it is there. */
+const isAnswer = (error: unknown): boolean => error instanceof Error && error.name === 'ReplyError'
 
 const isUnknownFunction = (error: unknown): boolean => says(error, /Function not found/i)
 

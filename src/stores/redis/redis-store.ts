@@ -49,6 +49,8 @@ const REMEMBERED_MS = 60_000
 /** An operation is repeated with settings, or under another name, and that is all that can be asked. */
 const MOST_TRIES = 5
 const PROBE_LIVES_MS = 1000
+/** What breaks gates again and again must not take the others' with it each time. */
+const BROKEN_AT_MOST_EVERY_MS = 10_000
 
 export interface RedisStoreOptions {
   readonly connection: RedisConnection
@@ -58,6 +60,8 @@ export interface RedisStoreOptions {
   readonly instance: string
   /** How long this process is believed to live after each sign of life. */
   readonly leaseMs: number
+  /** Is told what must not fail, where nobody waits for the outcome. */
+  readonly failed: (error: unknown) => void
   /** The scripts to run. @default the store's own */
   readonly scripts?: typeof allScripts
 }
@@ -66,15 +70,17 @@ export interface RedisStoreOptions {
 class Acquaintance {
   readonly name: string
   readonly settings: GateSettings
-  readonly time = new ServerTime()
+  readonly time: ServerTime
   life: string | null = null
   timer: Timer | null = null
   listedAt: EpochMs = Number.NEGATIVE_INFINITY
+  brokenAt: EpochMs = Number.NEGATIVE_INFINITY
   usedAt: EpochMs = Number.NEGATIVE_INFINITY
 
-  constructor(name: string, settings: GateSettings) {
+  constructor(name: string, settings: GateSettings, time: ServerTime) {
     this.name = name
     this.settings = settings
+    this.time = time
   }
 }
 
@@ -98,8 +104,11 @@ export class RedisStore implements SharedGates {
   readonly #scripts: typeof allScripts
   readonly #program: Program
   readonly #registry: Registry
+  /** The server's own clock; a gate's may be ahead of it. */
+  readonly #time = new ServerTime()
+  readonly #failed: (error: unknown) => void
   /** When this process's settings were made: of processes that differ, the youngest is right. */
-  readonly #revision: EpochMs
+  #revision: EpochMs
   readonly #known = new Map<string, Acquaintance>()
   readonly #mergedInto = new Map<string, string>()
   readonly #underway = new Set<Promise<unknown>>()
@@ -115,9 +124,10 @@ export class RedisStore implements SharedGates {
     this.#leaseMs = options.leaseMs
     this.#scripts = options.scripts ?? allScripts
     this.#program = new Program(this.#scripts)
+    this.#failed = options.failed
     this.#revision = options.clock.now()
     this.#registry = new Registry(options.connection, {
-      clock: options.clock,
+      now: () => this.#time.toGate(options.clock.now()),
       instance: options.instance,
       lifeMs: options.leaseMs,
     })
@@ -127,7 +137,7 @@ export class RedisStore implements SharedGates {
     const store = new RedisStore(options)
     const channel = grantsChannel(options.connection.prefix, options.instance)
     await options.connection.subscribe(channel, (message) => store.#hearGrants(message))
-    await store.#registry.join().catch(ignoreUnreachable)
+    await store.#meetServer().catch(ignoreUnreachable)
     return store
   }
 
@@ -154,7 +164,7 @@ export class RedisStore implements SharedGates {
       (common, { time }) => ({
         ...common,
         id: request.id,
-        flow: request.flow,
+        flow: request.flow.toWellFormed(),
         lane: LANES.indexOf(request.place?.lane ?? request.lane),
         weight: request.weight,
         estimate: request.estimate,
@@ -268,15 +278,16 @@ export class RedisStore implements SharedGates {
   }
 
   async merge(from: string, into: string): Promise<void> {
+    // Another process may have merged them the other way round: the answer tells.
+    await this.#run(this.#scripts.pump, into, (common) => common)
     const source = this.#presentName(from)
     const target = this.#presentName(into)
     if (source === target) return
-    const [own] = await this.#run(this.#scripts.mergeOut, source, (common) => ({
+    const [own, { name }] = await this.#run(this.#scripts.mergeOut, source, (common, gate) => ({
       ...common,
-      into: target,
+      into: mergedInto(source, target, gate.name),
     }))
-    this.#noteMerge(from, target)
-    this.#noteMerge(source, target)
+    this.#noteMerge(source, mergedInto(source, target, name))
     const tickets = textsOf(own[0] ?? [])
     const pairs = tickets.flatMap((id, index) =>
       index % 2 === 0 ? [[id, tickets[index + 1]]] : [],
@@ -355,6 +366,7 @@ export class RedisStore implements SharedGates {
   }
 
   async probe(): Promise<void> {
+    if (!this.#connection.isReachable) throw new StoreUnreachable('pushes cannot be heard yet')
     const key = probeKey(this.#connection.prefix, this.instance)
     await this.#connection.command('SET', key, '1', 'PX', String(PROBE_LIVES_MS))
   }
@@ -393,6 +405,15 @@ export class RedisStore implements SharedGates {
     return run
   }
 
+  /** Learns what time it is there, before the first gate is asked, and is counted from now on. */
+  async #meetServer(): Promise<void> {
+    const [seconds, micros] = listOf(await this.#connection.command('TIME'))
+    const now = this.#clock.now()
+    this.#time.heard(numberOf(seconds) * 1000 + numberOf(micros) / 1000, now)
+    this.#revision = this.#time.toGate(now)
+    await this.#registry.join()
+  }
+
   async #runUntilAnswered<Args>(
     script: Script<Args>,
     resource: string,
@@ -413,12 +434,35 @@ export class RedisStore implements SharedGates {
           settings = settingsText(gate.settings, answer.gateTime)
           break
         case 'merged':
-          this.#noteMerge(gate.name, answer.into)
+          this.#noteMerge(gate.name, this.#presentName(answer.into))
           gate = this.#meet(resource)
           settings = gate.life === null ? settingsText(gate.settings, this.#clock.now()) : ''
       }
     }
-    throw new Error(`the gate of ${gate.name} did not take its settings`)
+    return await this.#beginAnew(gate, new Error('merges that lead in a circle'))
+  }
+
+  /**
+   * A gate that its own operations cannot make sense of: its keys were changed by somebody else, or in
+   * part thrown away. What every process has of its own, it brings to the new gate.
+   *
+   * @throws StoreUnreachable always: the state that the operation was for is gone.
+   */
+  async #beginAnew(gate: Acquaintance, cause: Error): Promise<never> {
+    const now = this.#clock.now()
+    if (now - gate.brokenAt > BROKEN_AT_MOST_EVERY_MS) {
+      gate.brokenAt = now
+      this.#failed(
+        new Error(`the gate of ${gate.name} is broken and begins anew: ${cause.message}`),
+      )
+      await this.#connection.command('UNLINK', this.#keyOf(gate, 'state'))
+      this.#mergedInto.delete(gate.name)
+    }
+    throw new StoreUnreachable(`the gate of ${gate.name} was broken`)
+  }
+
+  #keyOf(gate: Acquaintance, part: string): string {
+    return keyOf(this.#connection.prefix, gate.name, part)
   }
 
   #common(gate: Acquaintance, settings: string): Common {
@@ -427,24 +471,30 @@ export class RedisStore implements SharedGates {
   }
 
   async #ask<Args>(script: Script<Args>, gate: Acquaintance, args: Args): Promise<Answer> {
-    const keys = script.keys.map((part) => keyOf(this.#connection.prefix, gate.name, part))
-    const answer = parseAnswer(
-      await this.#connection.run(this.#program, script, keys, script.args(args)),
-    )
+    const keys = script.keys.map((part) => this.#keyOf(gate, part))
+    let reply: unknown
+    try {
+      reply = await this.#connection.run(this.#program, script, keys, script.args(args))
+    } catch (error) {
+      if (error instanceof StoreUnreachable || !(error instanceof Error)) throw error
+      return await this.#beginAnew(gate, new Error(`${script.name}: ${error.message}`))
+    }
+    const answer = parseAnswer(reply)
     if ('gateTime' in answer) gate.time.heard(answer.gateTime, this.#clock.now())
     return answer
   }
 
   /** Does what an answer asks for: tells of own tickets that were admitted, and keeps the promise to wake. */
-  #heed(gate: Acquaintance, { gateTime, life, granted, wakeAt }: GateAnswer): void {
+  #heed(gate: Acquaintance, { gateTime, life, granted, wakeAt, isLook }: GateAnswer): void {
     gate.life = life
+    if (isLook) return
     gate.usedAt = this.#clock.now()
     const grantedAt = gate.time.toLocal(gateTime)
     for (const id of granted) this.#tellGrant({ resource: gate.name, id, grantedAt })
     this.#setAlarm(gate, wakeAt)
     if (this.#registry.isDue(gate.listedAt)) {
       gate.listedAt = gate.usedAt
-      this.#registry.list(gate.name).catch(ignoreUnreachable)
+      this.#registry.list(gate.name).catch(ignoreUnreachable).catch(this.#failed)
     }
     this.#forgetUnused()
   }
@@ -458,7 +508,9 @@ export class RedisStore implements SharedGates {
   /** Another process's sign of life wakes the gate when this one can't. */
   #wake(gate: Acquaintance): void {
     gate.timer = null
-    this.#run(this.#scripts.pump, gate.name, (common) => common).catch(ignoreUnreachable)
+    this.#run(this.#scripts.pump, gate.name, (common) => common)
+      .catch(ignoreUnreachable)
+      .catch(this.#failed)
   }
 
   #hearGrants(message: string): void {
@@ -472,9 +524,13 @@ export class RedisStore implements SharedGates {
     return this.#mergedInto.get(name) ?? name
   }
 
+  /** Names that led to the one lead to the other from now on, so that one step is always enough. */
   #noteMerge(from: string, into: string): void {
     if (from === into || this.#mergedInto.get(from) === into) return
+    for (const [name, present] of this.#mergedInto)
+      if (present === from) this.#mergedInto.set(name, into)
     this.#mergedInto.set(from, into)
+    this.#mergedInto.delete(into)
     this.#known.get(from)?.timer?.cancel()
     this.#known.delete(from)
     this.#tellMerge(from, into)
@@ -484,7 +540,7 @@ export class RedisStore implements SharedGates {
     const name = this.#presentName(resource)
     const known = this.#known.get(name)
     if (known) return known
-    const gate = new Acquaintance(name, this.#settingsOf(name))
+    const gate = new Acquaintance(name, this.#settingsOf(name), new ServerTime(this.#time))
     this.#known.set(name, gate)
     return gate
   }
@@ -498,7 +554,7 @@ export class RedisStore implements SharedGates {
     const { holder, holderTtl } = this.#holderOf(request.holder)
     return {
       id,
-      flow,
+      flow: flow.toWellFormed(),
       lane: LANES.indexOf(place?.lane ?? request.lane),
       weight,
       estimate,
@@ -528,6 +584,14 @@ export class RedisStore implements SharedGates {
       if (timer === null && usedAt < unusedSince) this.#known.delete(name)
     }
   }
+}
+
+/**
+ * Where a gate goes that was to become another's part. Had somebody merged it before, the gate that
+ * has it now is asked, and follows by its name: so whatever the order, merges never go in a circle.
+ */
+function mergedInto(source: string, target: string, asked: string): string {
+  return asked === source || target < asked ? target : asked
 }
 
 function placementOf(own: Values, { time, settings }: Acquaintance): Placement {

@@ -1,7 +1,7 @@
 // Who shares a store, and what for. Owns: the lists of live processes and of resources in use, by
 // which a status finds all of them. Must not know: gates. Nothing is decided by these lists, but for
 // the share that each process goes on with when the store is lost.
-import type { Clock, EpochMs } from '../../core/clock.ts'
+import type { EpochMs } from '../../core/clock.ts'
 import { listOf, numberOf, textsOf } from './answer.ts'
 import type { RedisConnection } from './connection.ts'
 import { instancesKey, resourcesKey } from './keys.ts'
@@ -16,7 +16,8 @@ const KEPT_MS = 86_400_000
 
 export class Registry {
   readonly #connection: RedisConnection
-  readonly #clock: Clock
+  /** The server's time: processes' own clocks differ. */
+  readonly #now: () => EpochMs
   readonly #instance: string
   readonly #lifeMs: number
   #instances = 1
@@ -25,17 +26,17 @@ export class Registry {
 
   constructor(
     connection: RedisConnection,
-    given: { readonly clock: Clock; readonly instance: string; readonly lifeMs: number },
+    given: { readonly now: () => EpochMs; readonly instance: string; readonly lifeMs: number },
   ) {
     this.#connection = connection
-    this.#clock = given.clock
+    this.#now = given.now
     this.#instance = given.instance
     this.#lifeMs = given.lifeMs
   }
 
   /** Lists this process as alive, and counts those that are; seldom enough to be called at each beat. */
   async instances(): Promise<number> {
-    const now = this.#clock.now()
+    const now = this.#now()
     if (now - this.#countedAt < this.#lifeMs / 10) return this.#instances
     this.#countedAt = now
     const key = instancesKey(this.#connection.prefix)
@@ -52,7 +53,7 @@ export class Registry {
   /** Lists this process as alive: others should count it before it has done anything. */
   async join(): Promise<void> {
     const key = instancesKey(this.#connection.prefix)
-    await this.#connection.command('ZADD', key, String(this.#clock.now()), this.#instance)
+    await this.#connection.command('ZADD', key, String(this.#now()), this.#instance)
   }
 
   /** A list that was lost, or whose processes were idle, is short until all have beaten again. */
@@ -69,19 +70,19 @@ export class Registry {
 
   /** Whether a resource that was listed at an instant should be listed again. */
   isDue(listedAt: EpochMs): boolean {
-    return this.#clock.now() - listedAt >= LISTED_EVERY_MS
+    return this.#now() - listedAt >= LISTED_EVERY_MS
   }
 
   async list(resource: string): Promise<void> {
     const key = resourcesKey(this.#connection.prefix)
-    await this.#connection.command('ZADD', key, String(this.#clock.now()), resource)
+    await this.#connection.command('ZADD', key, String(this.#now()), resource)
     await this.#connection.command('PEXPIRE', key, String(KEPT_MS))
   }
 
   /** The resources used last, whoever used them. */
   async resources(): Promise<readonly string[]> {
     const key = resourcesKey(this.#connection.prefix)
-    const forgotten = this.#clock.now() - SHOWN_FOR_MS
+    const forgotten = this.#now() - SHOWN_FOR_MS
     await this.#connection.command('ZREMRANGEBYSCORE', key, '-inf', String(forgotten))
     const newest = await this.#connection.command('ZREVRANGE', key, '0', String(MOST_SHOWN - 1))
     return textsOf(listOf(newest))

@@ -1083,6 +1083,16 @@ function limit_settings.configure(gate, settings, now)
   end
   limit_settings.replace_meters(gate, all, slower)
 end
+function limit_settings.extend(gate, settings)
+  for _, limit in ipairs(settings.limits) do
+    for _, m in ipairs(gate.meters) do
+      if limit.windows and m.windows and is_same(m, limit) then
+        limit.amount = m.amount
+        meters.adapt(m, limit, gate.now)
+      end
+    end
+  end
+end
 function limit_settings.needs_calendar(gate)
   local now, all = gate.now, gate.meters
   for i = 1, #all do
@@ -1175,6 +1185,7 @@ local limits
 do
 limits = {
   configure = limit_settings.configure,
+  extend = limit_settings.extend,
   needs_calendar = limit_settings.needs_calendar,
   read = limit_codec.read,
   write = limit_codec.write,
@@ -1464,6 +1475,7 @@ end
 function records.read_ahead(id, lane, flow, holder)
   local cached = records.cached
   local of_ticket, of_flow, of_holder = 't' .. id, lane .. flow, 'h' .. holder
+  if next(cached) then return end
   local found = redis.call('HMGET', key.records, of_ticket, of_flow, of_holder)
   cached[of_ticket] = found[1] and unpack_ticket(id, found[1])
   cached[of_flow] = found[2] and unpack_flow(lane, flow, found[2])
@@ -1717,6 +1729,7 @@ local function read_gate(blob)
     merged_into = merged_into,
     lanes = lanes,
     had_no_tickets = tickets == 0,
+    is_changed = false,
     learns = false,
     floor_soft = 0,
     floor_hard = 0,
@@ -1846,6 +1859,10 @@ local function tell_time(time)
 end
 local function configure()
   local settings = cjson.decode(arg.settings)
+  if gate.revision > arg.revision then
+    limits.extend(gate, settings)
+    return
+  end
   gate.aging_ms = settings.aging_ms or NEVER
   gate.max_queued = settings.max_queued or NEVER
   gate.revision = arg.revision
@@ -1859,9 +1876,13 @@ local function read()
     how_many = how_many - 1
   end
   if not blob then return nil end
+  if string.byte(blob) ~= LAYOUT then
+    error('the gate of ' .. arg.resource .. ' was written by another version of Headgate')
+  end
   if last and last.blob == blob then
     gate = last
     gate.grants = {}
+    gate.is_changed = false
     gate.had_no_tickets = gate.tickets == 0
   else
     read_gate(blob)
@@ -1878,6 +1899,7 @@ function state.open(begins)
   elseif begins then
     gate = { resource = arg.resource, grants = {}, had_no_tickets = true }
     state.begin(server_now())
+    redis.call('UNLINK', key.records, key.index, key.departures)
   else
     return { 'none' }
   end
@@ -2450,6 +2472,7 @@ local function expire()
     local holder = member and records.holder(index.read_expiry(member))
     gate.next_expiry_at = holder and holder.expires_at or NEVER
     if gate.next_expiry_at > gate.now then return end
+    gate.is_changed = true
     for _, ticket in ipairs(records.tickets_of(holder)) do
       expire_ticket(ticket)
     end
@@ -2523,6 +2546,13 @@ local function tell_grants(told_otherwise)
   end
   return own
 end
+local function answer_of(wake_at, own, result)
+  local answer = { 'ok', number(gate.now), gate.life, wake_at, own }
+  for _, part in ipairs(result) do
+    answer[#answer + 1] = part
+  end
+  return answer
+end
 local function close(result, told_otherwise)
   pump()
   if type(result) == 'function' then result = result() end
@@ -2530,17 +2560,11 @@ local function close(result, told_otherwise)
   local wake_at = set_alarm()
   records.write(gate.tickets > 0)
   state.write()
-  local answer = {
-    'ok',
-    number(gate.now),
-    gate.life,
-    wake_at and number(wake_at) or '',
-    own,
-  }
-  for _, part in ipairs(result) do
-    answer[#answer + 1] = part
-  end
-  return answer
+  return answer_of(wake_at and number(wake_at) or '', own, result)
+end
+local function show(result)
+  if gate.is_changed then return close(result) end
+  return answer_of('-', {}, result())
 end
 local DONE, NOT_DONE = { '1' }, { '0' }
 local function done(is_done)
@@ -3073,6 +3097,7 @@ arg = {
 local MERGED_IS_KNOWN_MS = 86400000
 local answer = state.open(true)
 if answer then return answer end
+if arg.into == arg.resource then return { 'ok', number(gate.now), gate.life, '', {}, {} } end
 local function in_hex(text)
   return (string.gsub(text, '.', function(byte)
     return string.format('%02x', string.byte(byte))
@@ -3186,12 +3211,14 @@ arg = {
 }
 local answer = open_known()
 if answer then return answer end
-local ids = {}
-local holder = records.holder(arg.holder)
-for _, ticket in ipairs(holder and records.tickets_of(holder) or {}) do
-  ids[#ids + 1] = ticket.id
-end
-return close({ ids })
+return show(function()
+  local ids = {}
+  local holder = records.holder(arg.holder)
+  for _, ticket in ipairs(holder and records.tickets_of(holder) or {}) do
+    ids[#ids + 1] = ticket.id
+  end
+  return { ids }
+end)
 `,
 }
 
@@ -3273,7 +3300,7 @@ arg = {
 }
 local answer = open_known()
 if answer then return answer end
-return close(function()
+return show(function()
   local ticket = records.ticket(arg.id)
   if not ticket or ticket.state == HELD then return {} end
   return { prediction(ticket) }
@@ -3878,7 +3905,7 @@ local function limit_of(m)
   end
   return described
 end
-return close(function()
+return show(function()
   local described = {}
   for position, m in ipairs(gate.meters) do
     described[position] = limit_of(m)

@@ -11,8 +11,14 @@ const DRIFT = 1e-4
  * instant read as this process's is never too early, and a timer that is set by it never in vain.
  */
 export class ServerTime {
-  #lead = Number.NEGATIVE_INFINITY
-  #heardAt: EpochMs = 0
+  #lead: number
+  #heardAt: EpochMs
+
+  /** @param like another gate's on the same store: most likely its clock is the same. */
+  constructor(like?: ServerTime) {
+    this.#lead = like ? like.#lead : Number.NEGATIVE_INFINITY
+    this.#heardAt = like ? like.#heardAt : 0
+  }
 
   heard(gateTime: EpochMs, receivedAt: EpochMs): void {
     const drifted = this.#lead - (receivedAt - this.#heardAt) * DRIFT

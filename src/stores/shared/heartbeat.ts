@@ -11,6 +11,8 @@ const FIRST_BEAT_MS = 100
 const KEPT_IDLE_MS = 60_000
 /** One may differ for a push that is on its way. */
 const DISAGREEMENTS_BELIEVED = 2
+/** Beats between operations differ by those; not each time, unless something is amiss. */
+const BUSY_DISAGREEMENTS_BELIEVED = 5
 
 export interface HeartbeatOptions {
   readonly clock: Clock
@@ -97,10 +99,9 @@ export class Heartbeat {
     const { waiting, held } = side.ownCounts()
     if (waiting + held === 0 && beat.waiting + beat.held === 0) return false
     if (side.life !== null && side.life !== this.#options.shared.lifeOf(side.name)) return true
-    if (!isQuiet) return false
-    if (!beat.isKnown && waiting + held > 0) return true
+    if (isQuiet && !beat.isKnown && waiting + held > 0) return true
     const agrees = waiting === beat.waiting && held === beat.held
     side.disagreements = agrees ? 0 : side.disagreements + 1
-    return side.disagreements >= DISAGREEMENTS_BELIEVED
+    return side.disagreements >= (isQuiet ? DISAGREEMENTS_BELIEVED : BUSY_DISAGREEMENTS_BELIEVED)
   }
 }

@@ -2,7 +2,7 @@
 // not know: which of the gates is asked.
 import type { Bounce } from '../../core/admission.ts'
 import { atLeast, type CostVector, NOTHING } from '../../core/cost.ts'
-import type { Operation, Operators } from './operation.ts'
+import { type Operation, type Operators, whereFailed } from './operation.ts'
 import type { Entry } from './side.ts'
 
 export class LeaseOperations {
@@ -71,7 +71,9 @@ export class LeaseOperations {
         wasSent = true
         const entry = this.#lease(id)
         if (entry) entry.isBouncing = true
-        return shared.bounce(side.name, id, bounce)
+        return whereFailed(shared.bounce(side.name, id, bounce), () => {
+          if (entry) entry.isBouncing = false
+        })
       },
       take: (wasLease) => this.#bounced(id, bounce, wasLease),
       here: async (local, side) => {

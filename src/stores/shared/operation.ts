@@ -1,7 +1,7 @@
 // What all operations on tickets have in common. Owns: what one is, and what it needs of the store.
 // Must not know: which there are.
 import type { Clock } from '../../core/clock.ts'
-import type { Store } from '../../core/store.ts'
+import { type Store, StoreUnreachable } from '../../core/store.ts'
 import type { SharedGates } from '../shared-gates.ts'
 import type { Book } from './book.ts'
 import type { Grants } from './grants.ts'
@@ -26,4 +26,14 @@ export interface Operation<T, R> {
   /** What the shared gate's answer means. Not called when the side has gone local before it came. */
   take(answer: T, side: Side): R
   here(local: Store, side: Side): Promise<R>
+}
+
+/** Undoes what was noted for an operation that the shared gate has refused to do. */
+export async function whereFailed<T>(operation: Promise<T>, undo: () => void): Promise<T> {
+  try {
+    return await operation
+  } catch (error) {
+    if (!(error instanceof StoreUnreachable)) undo()
+    throw error
+  }
 }

@@ -73,7 +73,7 @@ export class Side {
   usedAt: EpochMs
   beatenAt: EpochMs
   isBeating = false
-  /** Quiet beats in a row whose counts were not those of the book. */
+  /** Beats in a row whose counts were not those of the book. */
   disagreements = 0
 
   /** Until when holders other than the process are believed to live, by their ids. */

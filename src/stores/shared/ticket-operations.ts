@@ -7,7 +7,7 @@ import { StoreUnreachable } from '../../core/store.ts'
 import type { OwnTicket, Place, TicketRequest } from '../../core/ticket.ts'
 import { plus } from './cost-sum.ts'
 import type { FailurePolicy } from './local-share.ts'
-import type { Operation, Operators } from './operation.ts'
+import { type Operation, type Operators, whereFailed } from './operation.ts'
 import type { Entry, Side } from './side.ts'
 
 const ADMITTED: Placement = { kind: 'admitted' }
@@ -23,9 +23,15 @@ export class TicketOperations {
 
   enqueue(request: TicketRequest): Operation<Placement, Placement> {
     return {
-      there: (side) => {
-        this.#arrive(side, request).isThere = true
-        return this.#enqueueThere(inResource(request, side))
+      there: async (side) => {
+        const entry = this.#arrive(side, request)
+        entry.isThere = true
+        try {
+          return await this.#enqueueThere(inResource(request, side))
+        } catch (error) {
+          if (!(error instanceof StoreUnreachable)) this.#disown(entry)
+          throw error
+        }
       },
       take: (placement) => this.#placed(request.id, placement, true),
       here: async (local, side) => {
@@ -45,7 +51,9 @@ export class TicketOperations {
       there: (side) => {
         const entry = book.find(id)
         if (entry) entry.isLeaving = true
-        return shared.cancel(side.name, id)
+        return whereFailed(shared.cancel(side.name, id), () => {
+          if (entry) entry.isLeaving = false
+        })
       },
       take: (place, side) => {
         const left = this.#leave(id, place)
@@ -112,6 +120,15 @@ export class TicketOperations {
         return this.#rejoined(tickets, await local.rejoin(side.name, counted, spent), false)
       },
     }
+  }
+
+  /** Its caller has been told of an error: nobody would use what it is given. */
+  #disown(entry: Entry): void {
+    if (!entry.isArriving) return
+    const { book, suspect } = this.#operators
+    entry.side.outdate(entry)
+    book.strike(entry)
+    suspect(entry.side)
   }
 
   /** An answer that was read too late may be about a ticket that is dead: it is asked for once more. */

@@ -5,7 +5,7 @@
 local answer = open_known()
 if answer then return answer end
 
-return close(function()
+return show(function()
   local ticket = records.ticket(arg.id)
   if not ticket or ticket.state == HELD then return {} end
   return { prediction(ticket) }

@@ -30,7 +30,7 @@ local function limit_of(m)
   return described
 end
 
-return close(function()
+return show(function()
   local described = {}
   for position, m in ipairs(gate.meters) do
     described[position] = limit_of(m)

@@ -8,7 +8,7 @@
 -- @include ramp
 -- @include overload
 -- @answer status ('ok'), the gate's time, its life, when the asking process is to pump next ('' for
---   never, or when another one is to), ids of its tickets that were admitted and wait for the news,
+--   never, or when another one is to; '-' for as it was), ids of its tickets that were admitted and wait for the news,
 --   then the operation's own part. Or 'settings' and the time: ask again with the settings. Or
 --   'merged' and a name: the resource is another's part now. Or 'none': there is no such gate.
 local BY_LIMIT, BY_PAUSE, BY_RAMP, BY_OVERLOAD = 1, 2, 3, 4
@@ -227,6 +227,7 @@ local function expire()
     local holder = member and records.holder(index.read_expiry(member))
     gate.next_expiry_at = holder and holder.expires_at or NEVER
     if gate.next_expiry_at > gate.now then return end
+    gate.is_changed = true
     for _, ticket in ipairs(records.tickets_of(holder)) do
       expire_ticket(ticket)
     end
@@ -316,6 +317,14 @@ local function tell_grants(told_otherwise)
   return own
 end
 
+local function answer_of(wake_at, own, result)
+  local answer = { 'ok', number(gate.now), gate.life, wake_at, own }
+  for _, part in ipairs(result) do
+    answer[#answer + 1] = part
+  end
+  return answer
+end
+
 -- Ends an operation: pumps, writes, tells. `told_otherwise` has the ids that its answer tells of.
 local function close(result, told_otherwise)
   pump()
@@ -324,17 +333,13 @@ local function close(result, told_otherwise)
   local wake_at = set_alarm()
   records.write(gate.tickets > 0)
   state.write()
-  local answer = {
-    'ok',
-    number(gate.now),
-    gate.life,
-    wake_at and number(wake_at) or '',
-    own,
-  }
-  for _, part in ipairs(result) do
-    answer[#answer + 1] = part
-  end
-  return answer
+  return answer_of(wake_at and number(wake_at) or '', own, result)
+end
+
+-- Ends an operation that only looks: it leaves no trace, so nobody keeps a gate alive by watching it.
+local function show(result)
+  if gate.is_changed then return close(result) end
+  return answer_of('-', {}, result())
 end
 
 local DONE, NOT_DONE = { '1' }, { '0' }

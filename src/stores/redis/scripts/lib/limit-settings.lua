@@ -85,6 +85,19 @@ function limit_settings.configure(gate, settings, now)
   limit_settings.replace_meters(gate, all, slower)
 end
 
+-- Lets calendar windows go on by settings that are older than those in force: they know the calendar,
+-- and nothing else of theirs counts.
+function limit_settings.extend(gate, settings)
+  for _, limit in ipairs(settings.limits) do
+    for _, m in ipairs(gate.meters) do
+      if limit.windows and m.windows and is_same(m, limit) then
+        limit.amount = m.amount
+        meters.adapt(m, limit, gate.now)
+      end
+    end
+  end
+end
+
 -- Whether some limit follows a calendar of which too little is known here.
 function limit_settings.needs_calendar(gate)
   local now, all = gate.now, gate.meters

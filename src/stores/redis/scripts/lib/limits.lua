@@ -10,6 +10,7 @@
 -- @module
 local limits = {
   configure = limit_settings.configure,
+  extend = limit_settings.extend,
   needs_calendar = limit_settings.needs_calendar,
   read = limit_codec.read,
   write = limit_codec.write,

@@ -135,6 +135,8 @@ end
 function records.read_ahead(id, lane, flow, holder)
   local cached = records.cached
   local of_ticket, of_flow, of_holder = 't' .. id, lane .. flow, 'h' .. holder
+  -- What expired a moment ago has changed them: the hash is behind.
+  if next(cached) then return end
   local found = redis.call('HMGET', key.records, of_ticket, of_flow, of_holder)
   cached[of_ticket] = found[1] and unpack_ticket(id, found[1])
   cached[of_flow] = found[2] and unpack_flow(lane, flow, found[2])

@@ -171,6 +171,7 @@ local function read_gate(blob)
     merged_into = merged_into,
     lanes = lanes,
     had_no_tickets = tickets == 0,
+    is_changed = false,
     -- These are `limits.read`'s to fill.
     learns = false,
     floor_soft = 0,
@@ -317,6 +318,10 @@ end
 
 local function configure()
   local settings = cjson.decode(arg.settings)
+  if gate.revision > arg.revision then
+    limits.extend(gate, settings)
+    return
+  end
   gate.aging_ms = settings.aging_ms or NEVER
   gate.max_queued = settings.max_queued or NEVER
   gate.revision = arg.revision
@@ -332,9 +337,13 @@ local function read()
     how_many = how_many - 1
   end
   if not blob then return nil end
+  if string.byte(blob) ~= LAYOUT then
+    error('the gate of ' .. arg.resource .. ' was written by another version of Headgate')
+  end
   if last and last.blob == blob then
     gate = last
     gate.grants = {}
+    gate.is_changed = false
     gate.had_no_tickets = gate.tickets == 0
   else
     read_gate(blob)
@@ -354,6 +363,8 @@ function state.open(begins)
   elseif begins then
     gate = { resource = arg.resource, grants = {}, had_no_tickets = true }
     state.begin(server_now())
+    -- What is left of a gate whose state was lost means nothing.
+    redis.call('UNLINK', key.records, key.index, key.departures)
   else
     return { 'none' }
   end
