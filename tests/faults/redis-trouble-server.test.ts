@@ -166,3 +166,34 @@ describe('one gateway’s way to the Redis', () => {
     expect(provider.mostAtOnce).toBe(2)
   })
 })
+
+describe('a gate whose keys were spoilt', () => {
+  const spoil = {
+    'state is junk': (key: string) => [['SET', `${key}:state`, 'junk']],
+    'state is another type': (key: string) => [
+      ['DEL', `${key}:state`],
+      ['LPUSH', `${key}:state`, 'junk'],
+    ],
+    'state was thrown away': (key: string) => [['DEL', `${key}:state`]],
+    'records were thrown away': (key: string) => [['DEL', `${key}:records`]],
+    'index was thrown away': (key: string) => [['DEL', `${key}:index`]],
+  }
+
+  it.each(Object.entries(spoil))(
+    'begins anew with what all have, when its %s',
+    async (_, commands) => {
+      const server = await serverWith()
+      const shared = await open(server.url)
+      const { provider, command, end } = shared
+      await busy(shared)
+      const keys = await command('KEYS', '*:state')
+      const [state] = Array.isArray(keys) ? keys.map(String) : []
+      expect(state).toBeDefined()
+      for (const [name = '', ...args] of commands((state ?? '').replace(/:state$/, '')))
+        await command(name, ...args)
+      provider.answer('a1')
+      provider.answer('b1')
+      await end('is broken and begins anew')
+    },
+  )
+})

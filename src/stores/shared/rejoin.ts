@@ -23,9 +23,9 @@ export async function rejoin(
   book: Book,
   clock: Clock,
 ): Promise<readonly Entry[]> {
-  for (const [id, ending] of side.untold) await tell(shared, side, id, ending)
+  await tellAll(shared, side, 'dropped')
   for (const id of await shared.owned(side.name))
-    if (!book.find(id)) await drop(shared, side.name, id)
+    if (!book.find(id) && !side.untold.has(id)) await drop(shared, side.name, id)
   // Its slots are others' too, who have not said so yet.
   if (book.instances > 1 && side.tickets.size > 0 && hasBegunAnew(shared, side))
     await shared.pause(side.name, clock.now() + GATHERING_MS)
@@ -33,6 +33,9 @@ export async function rejoin(
   const granted: Entry[] = []
   for (let from = 0; from === 0 || from < entries.length; from += TICKETS_AT_ONCE)
     granted.push(...(await bring(shared, side, entries.slice(from, from + TICKETS_AT_ONCE))))
+  // Ended leases go last: while they stand, nobody takes the slots of those just brought.
+  await tellAll(shared, side, 'settled')
+  await bring(shared, side, [])
   const beat = await shared.beat(side.name)
   book.instances = beat.instances
   side.heard(beat, shared.lifeOf(side.name), side.taken)
@@ -41,6 +44,11 @@ export async function rejoin(
 
 const hasBegunAnew = (shared: SharedGates, { name, life }: Side): boolean =>
   life !== null && life !== shared.lifeOf(name)
+
+async function tellAll(shared: SharedGates, side: Side, kind: Ending['kind']): Promise<void> {
+  for (const [id, ending] of side.untold)
+    if (ending.kind === kind) await tell(shared, side, id, ending)
+}
 
 async function tell(shared: SharedGates, side: Side, id: string, ending: Ending): Promise<void> {
   if (ending.kind === 'dropped') {
