@@ -24,6 +24,8 @@ export interface Troubles {
   readonly killed: readonly { readonly name: string; readonly at: number }[]
   readonly stopped: readonly { readonly name: string; readonly from: number; readonly to: number }[]
   readonly snapshot: { readonly inFlight: number; readonly queued: number }
+  /** As Redis has measured it itself. */
+  readonly slowestOperationMs: number
 }
 
 interface LimitVerdict {
@@ -69,6 +71,8 @@ export interface Verdict {
   readonly slotsLostPercent: number
   /** Of the input that was charged, what never came to the provider. */
   readonly chargedInVainPercent: number
+  /** Inside Redis. Where this is short and processes still went on alone, the machine was too busy. */
+  readonly slowestOperationMs: number
   readonly settledTooLate: number
   readonly toldTwice: number
   readonly degraded: number
@@ -123,6 +127,7 @@ export function judge(troubles: Troubles): Verdict {
     leasesExpired: books.leases.filter(({ hasExpired }) => hasExpired).length,
     slotsLostPercent: slotsLost(books, troubles),
     chargedInVainPercent: chargedInVain(books, all),
+    slowestOperationMs: troubles.slowestOperationMs,
     settledTooLate: sum(({ settledTooLate }) => settledTooLate),
     toldTwice: sum(({ toldTwice }) => toldTwice),
     degraded: sum(({ degraded }) => degraded),
@@ -195,7 +200,7 @@ function slotsLost({ leases }: Books, { plan, killed, stopped }: Troubles): numb
     const death = killed.find((one) => one.name === name)?.at
     const pauses = stopped.filter((one) => one.name === name).map(({ from }) => from)
     const from = death ?? pauses.find((pausedAt) => pausedAt < lease.to) ?? lease.from
-    return sum + lease.to - Math.max(from, lease.from)
+    return sum + Math.max(0, lease.to - Math.max(from, lease.from))
   }, 0)
   return round((100 * lostMs) / (SLOTS * plan.seconds * 1000), 2)
 }

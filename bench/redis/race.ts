@@ -97,7 +97,7 @@ function startWorker(): Worker {
 }
 
 let count = 0
-const redis = await startRedis()
+const redis = await startRedis({ args: ['--slowlog-log-slower-than', '5000'] })
 const provider = await startProvider()
 const judgeStore = await openJudge()
 // Its first operation gives the server the program.
@@ -128,6 +128,7 @@ const reports = await drained()
 for (const { child } of spares) child.kill()
 const snapshot = await lastSnapshot()
 const client = new Redis(redis.port)
+const slowestOperationMs = await slowest(client)
 const journal = await readJournal(client, RESOURCE)
 client.disconnect()
 const log = await provider.stop()
@@ -141,6 +142,7 @@ const verdict = judge({
   killed,
   stopped,
   snapshot,
+  slowestOperationMs,
 })
 const mode = [values.kill && 'kill', values.stop && 'stop'].filter(Boolean).join('+') || 'plain'
 say(markdownTable(tableOf(verdict)))
@@ -247,6 +249,13 @@ async function lastSnapshot(): Promise<Troubles['snapshot']> {
   const { inFlight, queued } = (await judgeStore.snapshot())[0] ?? { inFlight: 0, queued: 0 }
   await judgeStore.close()
   return { inFlight, queued }
+}
+
+/** Of the slow ones that it remembers; the journal is read after this. */
+async function slowest(client: Redis): Promise<number> {
+  const entries = await client.call('SLOWLOG', 'GET', '1000')
+  if (!Array.isArray(entries)) return 0
+  return entries.reduce((most: number, [, , micros]) => Math.max(most, Number(micros) / 1000), 0)
 }
 
 /** One file for all modes: each run replaces its own. */
