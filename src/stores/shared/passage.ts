@@ -204,6 +204,7 @@ export class Passage {
 
   async #bringBack(side: Side, losses: number): Promise<void> {
     const { book, clock, shared } = this.#options
+    const beganAt = clock.now()
     const granted = await rejoin(shared, side, book, clock)
     // It was lost again, or turned out to be another meanwhile: that one is still to come.
     if (losses !== this.#losses || book.sideOf(side.name) !== side) return
@@ -215,6 +216,7 @@ export class Passage {
     side.isToRejoin = false
     if (side.isLocal) return
     const { book, clock, shared } = this.#options
+    const beganAt = clock.now()
     const granted = await rejoin(shared, side, book, clock)
     const present = book.sideOf(side.name)
     if (present !== side) this.rejoin(present)
@@ -223,6 +225,7 @@ export class Passage {
 
   #confirmed(side: Side, granted: readonly Entry[]): void {
     const { clock, grants } = this.#options
+    side.rejoinedFrom = beganAt
     side.confirmed(clock.now())
     for (const entry of granted) grants.foundThere(entry)
   }
