@@ -47,7 +47,7 @@ export class Grants {
   #heard(entry: Entry, grantedAt: EpochMs): void {
     const { clock, lifeMs, suspect } = this.#options
     const { side } = entry
-    if (grantedAt <= side.rejoinedFrom) return
+    if (grantedAt < side.rejoinedFrom) return
     const goodUntil = Math.min(grantedAt, side.beatenAt) + lifeMs
     if (goodUntil > clock.now()) this.foundThere(entry, grantedAt)
     else suspect(side)

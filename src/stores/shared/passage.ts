@@ -1,6 +1,6 @@
 // Where each operation goes: to the shared gates, or to local ones while those are out of reach.
 // Owns: the way there and back. Must not know: what an operation does.
-import type { Clock } from '../../core/clock.ts'
+import type { Clock, EpochMs } from '../../core/clock.ts'
 import { type SettingsOf, type Store, StoreUnreachable } from '../../core/store.ts'
 import type { SharedGates } from '../shared-gates.ts'
 import { alone } from './alone.ts'
@@ -209,7 +209,7 @@ export class Passage {
     // It was lost again, or turned out to be another meanwhile: that one is still to come.
     if (losses !== this.#losses || book.sideOf(side.name) !== side) return
     this.#outage?.giveBack(side)
-    this.#confirmed(side, granted)
+    this.#confirmed(side, granted, beganAt)
   }
 
   async #confirm(side: Side): Promise<void> {
@@ -220,10 +220,10 @@ export class Passage {
     const granted = await rejoin(shared, side, book, clock)
     const present = book.sideOf(side.name)
     if (present !== side) this.rejoin(present)
-    else if (!side.isLocal) this.#confirmed(side, granted)
+    else if (!side.isLocal) this.#confirmed(side, granted, beganAt)
   }
 
-  #confirmed(side: Side, granted: readonly Entry[]): void {
+  #confirmed(side: Side, granted: readonly Entry[], beganAt: EpochMs): void {
     const { clock, grants } = this.#options
     side.rejoinedFrom = beganAt
     side.confirmed(clock.now())
