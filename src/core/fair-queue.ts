@@ -22,14 +22,14 @@ const REMEMBERED_LEADS = 1000
 const TICKS = 2 ** 32
 
 export class FairQueue {
+  /** How long a ticket waits in a lane before it rises to the next. */
+  agingMs: number
   readonly #lanes = LANES.map(() => new LaneQueue())
-  readonly #agingMs: number
   #waiting = 0
   #turns = 0
 
-  /** @param agingMs how long a ticket waits in a lane before it rises to the next. */
   constructor(agingMs: number) {
-    this.#agingMs = agingMs
+    this.agingMs = agingMs
   }
 
   get waiting(): number {
@@ -42,7 +42,7 @@ export class FairQueue {
     for (const lane of this.#lanes.slice(1)) {
       const oldest = lane.byAge.peek()
       if (oldest && this.#wasPassedOver(oldest))
-        riseAt = Math.min(riseAt, oldest.laneSince + this.#agingMs)
+        riseAt = Math.min(riseAt, oldest.laneSince + this.agingMs)
     }
     return riseAt
   }
@@ -220,11 +220,11 @@ export class FairQueue {
       const lane = this.#lanes[index]
       for (;;) {
         const ticket = lane?.byAge.peek()
-        if (!ticket || ticket.laneSince + this.#agingMs > now) break
+        if (!ticket || ticket.laneSince + this.agingMs > now) break
         if (!this.#wasPassedOver(ticket)) break
         this.remove(ticket)
         ticket.laneIndex = index - 1
-        ticket.laneSince += this.#agingMs
+        ticket.laneSince += this.agingMs
         this.append(ticket)
       }
     }

@@ -32,7 +32,7 @@ const LEARNT_IS_KEPT_MS = 3_600_000
 const NEVER = Number.POSITIVE_INFINITY
 
 export class Gate {
-  readonly #settings: GateSettings
+  #settings: GateSettings
   readonly #queue: FairQueue
   readonly #roll = new Roll()
   readonly #retries: Retries
@@ -70,6 +70,18 @@ export class Gate {
   /** Tickets that wait, those aside included. */
   get queued(): number {
     return this.#roll.size - this.#leases.held
+  }
+
+  /**
+   * Puts other settings in force, for those who wait too. Whether limits are learnt stays as it was;
+   * so does what is used, wherever only an amount has changed.
+   */
+  configure(settings: GateSettings, now: EpochMs): void {
+    this.#expire(now)
+    this.#settings = settings
+    this.#queue.agingMs = settings.agingMs
+    this.#limits.configure(settings.limits, settings.floors, now)
+    this.pump(now)
   }
 
   /** The tickets admitted since the last call, in order. */

@@ -4,7 +4,7 @@ import type { LimitSnapshot } from './admission.ts'
 import type { EpochMs } from './clock.ts'
 import { amountOf, type CostVector, type Dimension } from './cost.ts'
 import { LearntLimit } from './learnt-limit.ts'
-import type { Limit } from './limit.ts'
+import { isCountedAlike, type Limit } from './limit.ts'
 import type { Backlog } from './line.ts'
 import { createMeter } from './meters/create-meter.ts'
 import type { Meter } from './meters/meter.ts'
@@ -35,7 +35,7 @@ export interface Readiness {
 }
 
 export class LimitStack {
-  readonly #floors: Floors
+  #floors: Floors
   readonly #learnt = new Map<Dimension, LearntLimit>()
   #meters: readonly Meter[]
   /** When a limit was last heard of. */
@@ -58,6 +58,16 @@ export class LimitStack {
       const meter = this.#meters[index]
       if (meter && meter.limit.dimension !== 'concurrency') meter.take(amount, now)
     }
+  }
+
+  /** Puts other limits in force. What is used stays so wherever only an amount has changed. */
+  configure(limits: readonly Limit[], floors: Floors, now: EpochMs): void {
+    this.#floors = floors
+    const before = this.#meters.filter(({ limit }) => limit.source === 'configured')
+    const configured = limits.map((limit) => successor(before, limit, now))
+    for (const learnt of this.#learnt.values()) this.#setFloor(learnt)
+    const learnt = this.#meters.filter(({ limit }) => limit.source === 'learnt')
+    this.#meters = [...configured, ...learnt]
   }
 
   get learntAt(): EpochMs {
@@ -223,10 +233,15 @@ export class LimitStack {
     }
   }
 
+  /** Remaining tokens under which nothing is admitted: of a small limit, never more than half of it. */
+  #setFloor(learnt: LearntLimit): void {
+    const { dimension, amount } = learnt.meter.limit
+    if (dimension !== 'requests') learnt.setFloor(Math.min(this.#floors.hard, amount / 2))
+  }
+
   #learn(observed: ObservedLimit, now: EpochMs): LearntLimit {
     const learnt = new LearntLimit(observed, now)
-    if (observed.dimension !== 'requests')
-      learnt.setFloor(Math.min(this.#floors.hard, observed.amount / 2))
+    this.#setFloor(learnt)
     this.#learnt.set(observed.dimension, learnt)
     this.#meters = [
       ...this.#meters.filter(
@@ -236,6 +251,14 @@ export class LimitStack {
     ]
     return learnt
   }
+}
+
+/** Takes the meter out of `before` that counted the same, or begins one. */
+function successor(before: Meter[], limit: Limit, now: EpochMs): Meter {
+  const index = before.findIndex((meter) => isCountedAlike(meter.limit, limit))
+  const [known] = index < 0 ? [] : before.splice(index, 1)
+  known?.adapt(limit, now)
+  return known ?? createMeter(limit, now)
 }
 
 function usualShare(cost: CostVector): number {

@@ -45,4 +45,14 @@ export interface ConcurrencyLimit {
   readonly source: LimitSource
 }
 
+/** Whether what one limit has counted is what the other would have: only their amounts may differ. */
+export function isCountedAlike(one: Limit, other: Limit): boolean {
+  if (one.algorithm === 'concurrency') return other.algorithm === 'concurrency'
+  if (one.algorithm !== other.algorithm || one.dimension !== other.dimension) return false
+  if (one.windowMs !== other.windowMs) return false
+  if (one.algorithm !== 'fixed_window' || other.algorithm !== 'fixed_window') return true
+  const { calendar } = other
+  return one.calendar?.unit === calendar?.unit && one.calendar?.timeZone === calendar?.timeZone
+}
+
 export type Limit = TokenBucketLimit | SlidingWindowLimit | FixedWindowLimit | ConcurrencyLimit

@@ -86,5 +86,9 @@ export interface Store {
   ): Promise<readonly string[]>
   position(resource: string, id: string): Promise<Prediction | null>
   snapshot(): Promise<readonly ResourceSnapshot[]>
+  /** One resource; null when nothing is known of it: then nothing of its limits is used. */
+  look(resource: string): Promise<ResourceSnapshot | null>
+  /** What `SettingsOf` says has changed: puts it in force, for those who wait too. */
+  reconfigure(): void
   close(): Promise<void>
 }

@@ -521,6 +521,32 @@ export function cases(underTest: StoreUnderTest): void {
     })
   })
 
+  describe('settings that change', () => {
+    it('are in force at once, and what is used stays used', async () => {
+      const line = await open({ limits: [bucket(100, 1000), slots(1)] })
+      const first = await line.add({ input: 60 })
+      const [second, third] = [await line.add({ input: 60 }), await line.add({ input: 90 })]
+      await line.reconfigure([bucket(200, 1000), slots(3)])
+      expect(line.admitted).toEqual([first, second])
+      const look = await line.store.look(RESOURCE)
+      expect(look).toMatchObject({ name: RESOURCE, inFlight: 2, queued: 1 })
+      expect(look?.limits.map(({ amount, remaining }) => [amount, remaining])).toEqual([
+        [200, 80],
+        [3, 1],
+      ])
+      await line.reconfigure([bucket(500, 1000), slots(3)])
+      expect(line.admitted).toEqual([first, second, third])
+    })
+
+    it('leave nothing of what they do not name, and begin what is new afresh', async () => {
+      const line = await open({ limits: [bucket(100, 1000)] })
+      await line.add({ input: 60 })
+      await line.reconfigure([bucket(50, 3000)])
+      expect((await line.snapshot())?.limits).toMatchObject([{ amount: 50, remaining: 50 }])
+      expect(await line.store.look('unknown')).toBeNull()
+    })
+  })
+
   describe('a store', () => {
     unlessExempt('forgets idle resources')('forgets resources that are idle', async () => {
       const line = await open({ limits: [bucket(100), slots(1)] })

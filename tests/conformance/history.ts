@@ -51,6 +51,8 @@ export type Step =
   | { readonly kind: 'observe'; readonly stated: readonly Stated[]; readonly flightMs: number }
   | { readonly kind: 'refused'; readonly stated: readonly Stated[]; readonly flightMs: number }
   | { readonly kind: 'pause'; readonly ms: number }
+  /** Each limit becomes so many times as large. */
+  | { readonly kind: 'reconfigure'; readonly times: number }
   | { readonly kind: 'wait'; readonly ms: number }
   | { readonly kind: 'waitForNext' }
 
@@ -302,6 +304,7 @@ const calendarWindow: fc.Arbitrary<Limit> = fc.record({
 export const differentialHistory: fc.Arbitrary<History> = historyOf(
   fc.oneof(
     { weight: 20, arbitrary: anyStep },
+    fc.record({ kind: kind('reconfigure'), times: fc.constantFrom(0.5, 2, 3) }),
     fc.record({ kind: kind('wait'), ms: fc.constantFrom(HOUR_MS, 9.5 * HOUR_MS, 20 * DAY_MS) }),
   ),
   fc.record({
@@ -311,6 +314,13 @@ export const differentialHistory: fc.Arbitrary<History> = historyOf(
       .map(([limits, window]) => (window ? [...limits, window] : limits)),
   }),
 )
+
+/** A limit with another amount, in whole numbers. */
+function times(limit: Limit, factor: number): Limit {
+  const amount = Math.max(1, Math.round(limit.amount * factor))
+  if (limit.algorithm !== 'token_bucket' || limit.burst === undefined) return { ...limit, amount }
+  return { ...limit, amount, burst: Math.max(1, Math.round(limit.burst * factor)) }
+}
 
 /** A part of an estimate, in whole tokens. */
 function partOf(estimate: CostVector, part: number): CostVector {
@@ -381,6 +391,8 @@ export async function follow(line: Line, step: Step): Promise<unknown> {
       return line.answered(step.firstAnswerMs)
     case 'pause':
       return line.pause(step.ms)
+    case 'reconfigure':
+      return line.reconfigure(line.limits.map((limit) => times(limit, step.times)))
     case 'wait':
       return line.wait(step.ms)
     case 'waitForNext':

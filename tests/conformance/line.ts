@@ -5,6 +5,7 @@ import type { Bounce, GateSettings, LimitRefusal, Placement } from '../../src/co
 import type { EpochMs } from '../../src/core/clock.ts'
 import { type CostVector, costOf, NOTHING } from '../../src/core/cost.ts'
 import { DEFAULT_LANE, type Lane } from '../../src/core/lane.ts'
+import type { Limit } from '../../src/core/limit.ts'
 import type { Observation } from '../../src/core/observation.ts'
 import type { Grant, ResourceSnapshot, SettingsOf, Store } from '../../src/core/store.ts'
 import type { Holder, OwnTicket, Place, TicketRequest } from '../../src/core/ticket.ts'
@@ -69,6 +70,7 @@ export class Line {
   /** What was wrong with pushes. They come while a store works, which is not to be disturbed. */
   readonly #failures: unknown[] = []
   #ids = 0
+  #present = { settings: settingsOf({}) }
 
   constructor(at: StoreAtHand) {
     this.at = at
@@ -82,7 +84,21 @@ export class Line {
   }
 
   static async open(underTest: StoreUnderTest, settings: Partial<GateSettings>): Promise<Line> {
-    return new Line(await underTest.open(() => settingsOf(settings), START_AT))
+    const present = { settings: settingsOf(settings) }
+    const line = new Line(await underTest.open(() => present.settings, START_AT))
+    line.#present = present
+    return line
+  }
+
+  /** Puts other limits in force. */
+  async reconfigure(limits: readonly Limit[]): Promise<void> {
+    this.#present.settings = { ...this.#present.settings, limits }
+    this.store.reconfigure()
+    await this.#delivered()
+  }
+
+  get limits(): readonly Limit[] {
+    return this.#present.settings.limits
   }
 
   get now(): EpochMs {

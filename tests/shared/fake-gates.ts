@@ -318,6 +318,14 @@ export class FakeGates implements SharedGates {
     return this.#at('snapshot', '', ({ gates }) => gates.snapshot())
   }
 
+  look(resource: string) {
+    return this.#at('look', resource, ({ gates }, resource) => gates.look(resource))
+  }
+
+  reconfigure(): void {
+    this.#server.gates.reconfigure()
+  }
+
   probe(): Promise<void> {
     return this.#at('probe', '', async () => {})
   }

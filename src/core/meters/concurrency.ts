@@ -1,15 +1,19 @@
 import type { EpochMs } from '../clock.ts'
-import type { ConcurrencyLimit } from '../limit.ts'
+import type { ConcurrencyLimit, Limit } from '../limit.ts'
 import type { Meter } from './meter.ts'
 
 /** Slots that leases hold. Only a lease that ends makes room, so no instant can be foretold. */
 export class ConcurrencyMeter implements Meter {
-  readonly limit: ConcurrencyLimit
   readonly ratePerMs = 0
+  #limit: ConcurrencyLimit
   #held = 0
 
   constructor(limit: ConcurrencyLimit) {
-    this.limit = limit
+    this.#limit = limit
+  }
+
+  get limit(): ConcurrencyLimit {
+    return this.#limit
   }
 
   readyAt(amount: number, now: EpochMs): EpochMs {
@@ -27,5 +31,9 @@ export class ConcurrencyMeter implements Meter {
 
   remaining(): number {
     return this.limit.amount - this.#held
+  }
+
+  adapt(limit: Limit): void {
+    if (limit.algorithm === 'concurrency') this.#limit = limit
   }
 }

@@ -1,6 +1,6 @@
 import { type CalendarWindow, calendarWindowAt } from '../calendar.ts'
 import type { EpochMs } from '../clock.ts'
-import type { FixedWindowLimit } from '../limit.ts'
+import type { FixedWindowLimit, Limit } from '../limit.ts'
 import type { Meter } from './meter.ts'
 
 /**
@@ -8,14 +8,20 @@ import type { Meter } from './meter.ts'
  * reset by a job, so it cannot be missed.
  */
 export class FixedWindow implements Meter {
-  readonly limit: FixedWindowLimit
-  readonly ratePerMs: number
+  #limit: FixedWindowLimit
   #window: CalendarWindow = { startAt: Number.NEGATIVE_INFINITY, endAt: Number.NEGATIVE_INFINITY }
   #used = 0
 
   constructor(limit: FixedWindowLimit) {
-    this.limit = limit
-    this.ratePerMs = limit.amount / limit.windowMs
+    this.#limit = limit
+  }
+
+  get limit(): FixedWindowLimit {
+    return this.#limit
+  }
+
+  get ratePerMs(): number {
+    return this.#limit.amount / this.#limit.windowMs
   }
 
   readyAt(amount: number, now: EpochMs): EpochMs {
@@ -37,6 +43,10 @@ export class FixedWindow implements Meter {
   remaining(now: EpochMs): number {
     this.#enter(now)
     return this.limit.amount - this.#used
+  }
+
+  adapt(limit: Limit): void {
+    if (limit.algorithm === 'fixed_window') this.#limit = limit
   }
 
   #enter(now: EpochMs): void {

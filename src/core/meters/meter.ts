@@ -20,4 +20,6 @@ export interface Meter {
   correct(delta: number, takenAt: EpochMs, now: EpochMs): void
   /** What may still be taken now; below zero while a debt is being paid. */
   remaining(now: EpochMs): number
+  /** Goes on under another limit of the same algorithm, dimension and window: what is used stays so. */
+  adapt(limit: Limit, now: EpochMs): void
 }

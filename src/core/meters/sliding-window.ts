@@ -1,5 +1,5 @@
 import type { EpochMs } from '../clock.ts'
-import type { SlidingWindowLimit } from '../limit.ts'
+import type { Limit, SlidingWindowLimit } from '../limit.ts'
 import type { Meter } from './meter.ts'
 
 /** More slots give freed capacity back sooner, at 8 bytes each: at most 1/60 of a window late. */
@@ -17,18 +17,24 @@ const EARLY = 0.001
  * the window. Capacity comes back up to a slot late; it is never given twice.
  */
 export class SlidingWindow implements Meter {
-  readonly limit: SlidingWindowLimit
-  readonly ratePerMs: number
   readonly #slotMs: number
   /** Amount by slot number modulo the ring's length: the window's slots and the one in progress. */
   readonly #ring = new Float64Array(SLOTS + 1)
+  #limit: SlidingWindowLimit
   #newestSlot = Number.NEGATIVE_INFINITY
   #used = 0
 
   constructor(limit: SlidingWindowLimit) {
-    this.limit = limit
-    this.ratePerMs = limit.amount / limit.windowMs
+    this.#limit = limit
     this.#slotMs = limit.windowMs / SLOTS
+  }
+
+  get limit(): SlidingWindowLimit {
+    return this.#limit
+  }
+
+  get ratePerMs(): number {
+    return this.#limit.amount / this.#limit.windowMs
   }
 
   readyAt(amount: number, now: EpochMs): EpochMs {
@@ -57,6 +63,10 @@ export class SlidingWindow implements Meter {
   remaining(now: EpochMs): number {
     this.#slideTo(now)
     return this.limit.amount - this.#used
+  }
+
+  adapt(limit: Limit): void {
+    if (limit.algorithm === 'sliding_window') this.#limit = limit
   }
 
   #add(amount: number, slot: number): void {

@@ -1,5 +1,5 @@
 import type { EpochMs } from '../clock.ts'
-import type { TokenBucketLimit } from '../limit.ts'
+import type { Limit, TokenBucketLimit } from '../limit.ts'
 import { LeastMissing } from './least-missing.ts'
 import type { Meter } from './meter.ts'
 
@@ -18,21 +18,29 @@ const NO_WAIT_MS = 0.001
  * refill that ran over a full bucket is lost, whoever keeps it full.
  */
 export class TokenBucket implements Meter {
-  readonly limit: TokenBucketLimit
-  readonly capacity: number
   /** Kept back from admission: a guard band, or a floor. Never stops a full bucket from admitting. */
   reserve = 0
   readonly #missing = new LeastMissing()
+  #limit: TokenBucketLimit
+  #capacity: number
   #ratePerMs: number
   #level: number
   #at: EpochMs
 
   constructor(limit: TokenBucketLimit, now: EpochMs) {
-    this.limit = limit
-    this.capacity = limit.burst ?? limit.amount
+    this.#limit = limit
+    this.#capacity = limit.burst ?? limit.amount
     this.#ratePerMs = limit.amount / limit.windowMs
-    this.#level = this.capacity
+    this.#level = this.#capacity
     this.#at = now
+  }
+
+  get limit(): TokenBucketLimit {
+    return this.#limit
+  }
+
+  get capacity(): number {
+    return this.#capacity
   }
 
   get ratePerMs(): number {
@@ -47,13 +55,13 @@ export class TokenBucket implements Meter {
 
   setLevel(level: number, now: EpochMs): void {
     this.#refill(now)
-    this.#missing.note(this.capacity - this.#level, this.#at)
-    this.#level = Math.min(level, this.capacity)
+    this.#missing.note(this.#capacity - this.#level, this.#at)
+    this.#level = Math.min(level, this.#capacity)
   }
 
   readyAt(amount: number, now: EpochMs): EpochMs {
     this.#refill(now)
-    const missing = Math.min(amount + this.reserve, this.capacity) - this.#level
+    const missing = Math.min(amount + this.reserve, this.#capacity) - this.#level
     if (missing <= 0) return now
     const waitMs = missing / this.#ratePerMs
     return waitMs < NO_WAIT_MS ? now : now + waitMs
@@ -61,7 +69,7 @@ export class TokenBucket implements Meter {
 
   take(amount: number, now: EpochMs): void {
     this.#refill(now)
-    this.#missing.note(this.capacity - this.#level, this.#at)
+    this.#missing.note(this.#capacity - this.#level, this.#at)
     this.#level -= amount
   }
 
@@ -75,9 +83,19 @@ export class TokenBucket implements Meter {
     return this.#level
   }
 
+  adapt(limit: Limit, now: EpochMs): void {
+    if (limit.algorithm !== 'token_bucket') return
+    this.#refill(now)
+    const capacity = limit.burst ?? limit.amount
+    this.#level += capacity - this.#capacity
+    this.#limit = limit
+    this.#capacity = capacity
+    this.#ratePerMs = limit.amount / limit.windowMs
+  }
+
   #giveBack(amount: number, takenAt: EpochMs, now: EpochMs): void {
     this.#refill(now)
-    const missing = this.capacity - this.#level
+    const missing = this.#capacity - this.#level
     const given = Math.min(amount, missing, this.#missing.since(takenAt))
     this.#missing.raise(given, takenAt)
     this.#level += given
@@ -85,7 +103,7 @@ export class TokenBucket implements Meter {
 
   #refill(now: EpochMs): void {
     if (now <= this.#at) return
-    this.#level = Math.min(this.capacity, this.#level + (now - this.#at) * this.#ratePerMs)
+    this.#level = Math.min(this.#capacity, this.#level + (now - this.#at) * this.#ratePerMs)
     this.#at = now
   }
 }

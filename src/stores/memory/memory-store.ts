@@ -157,6 +157,19 @@ export class MemoryStore implements Store {
     return [...this.#resources.values()].map(({ name, gate }) => ({ name, ...gate.snapshot(now) }))
   }
 
+  async look(name: string): Promise<ResourceSnapshot | null> {
+    const resource = this.#find(name)
+    return resource ? { name: resource.name, ...resource.gate.snapshot(this.#clock.now()) } : null
+  }
+
+  reconfigure(): void {
+    const now = this.#clock.now()
+    for (const resource of [...this.#resources.values()]) {
+      resource.gate.configure(this.#settingsOf(resource.name), now)
+      this.#after(resource, null, now)
+    }
+  }
+
   async close(): Promise<void> {
     for (const resource of this.#resources.values()) resource.timer?.cancel()
     this.#resources.clear()

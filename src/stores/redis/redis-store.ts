@@ -69,7 +69,7 @@ export interface RedisStoreOptions {
 /** What this process knows of a gate. */
 class Acquaintance {
   readonly name: string
-  readonly settings: GateSettings
+  settings: GateSettings
   readonly time: ServerTime
   life: string | null = null
   timer: Timer | null = null
@@ -335,7 +335,7 @@ export class RedisStore implements SharedGates {
         holder: this.instance,
         ttl: this.#leaseMs,
       })),
-      this.#snapshotOf(resource),
+      this.look(resource),
       this.#registry.instances(),
     ])
     const [isKnown, waiting, held] = own
@@ -359,10 +359,24 @@ export class RedisStore implements SharedGates {
   async snapshot(): Promise<readonly ResourceSnapshot[]> {
     const names = new Set(await this.#registry.resources())
     for (const { name } of this.#known.values()) names.add(name)
-    const snapshots = await Promise.all([...names].map((name) => this.#snapshotOf(name)))
+    const snapshots = await Promise.all([...names].map((name) => this.look(name)))
     // Those that were merged are the same one by now.
     const byName = new Map(snapshots.flatMap((one) => (one ? [[one.name, one] as const] : [])))
     return [...byName.values()]
+  }
+
+  async look(resource: string): Promise<ResourceSnapshot | null> {
+    const [own, gate] = await this.#run(this.#scripts.snapshot, resource, (common) => common)
+    return own.length === 0 ? null : snapshotOf(own, gate)
+  }
+
+  /** A gate is told with the next operation on it, so each has one now. */
+  reconfigure(): void {
+    this.#revision = Math.max(this.#time.toGate(this.#clock.now()), this.#revision + 1)
+    for (const gate of this.#known.values()) {
+      gate.settings = this.#settingsOf(gate.name)
+      if (gate.life !== null) this.#wake(gate)
+    }
   }
 
   async probe(): Promise<void> {
@@ -507,6 +521,7 @@ export class RedisStore implements SharedGates {
 
   /** Another process's sign of life wakes the gate when this one can't. */
   #wake(gate: Acquaintance): void {
+    gate.timer?.cancel()
     gate.timer = null
     this.#run(this.#scripts.pump, gate.name, (common) => common)
       .catch(ignoreUnreachable)
@@ -565,11 +580,6 @@ export class RedisStore implements SharedGates {
       granted_at: grantedAt === null ? undefined : time.toGate(grantedAt),
       counted_in: countedIn ?? undefined,
     }
-  }
-
-  async #snapshotOf(resource: string): Promise<ResourceSnapshot | null> {
-    const [own, gate] = await this.#run(this.#scripts.snapshot, resource, (common) => common)
-    return own.length === 0 ? null : snapshotOf(own, gate)
   }
 
   #forgetUnused(): void {

@@ -184,6 +184,15 @@ export class SharedStore implements Store {
     return [...shared.filter((resource) => !isLocal(resource)), ...local.filter(isLocal)]
   }
 
+  look(resource: string): Promise<ResourceSnapshot | null> {
+    return this.#wherever(resource, (store, name) => store.look(name))
+  }
+
+  reconfigure(): void {
+    this.#shared.reconfigure()
+    this.#passage.outage?.local.reconfigure()
+  }
+
   async close(): Promise<void> {
     this.#heartbeat.stop()
     await this.#passage.close()
