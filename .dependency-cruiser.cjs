@@ -7,12 +7,15 @@ const rooms = {
   stores: ['core'],
   providers: ['core'],
   estimate: ['core'],
+  ledger: ['core'],
   policy: ['core'],
   emulator: ['core'],
-  telemetry: ['core'],
-  dispatch: ['core', 'policy', 'providers', 'estimate', 'telemetry'],
+  telemetry: ['core', 'ledger'],
+  backends: ['core', 'policy', 'ledger', 'stores'],
+  dispatch: ['core', 'policy', 'ledger', 'providers', 'estimate', 'telemetry'],
   gateway: ['core', 'policy', 'providers', 'estimate', 'telemetry', 'dispatch'],
-  control: ['core', 'policy', 'telemetry', 'dispatch'],
+  middleware: ['core', 'policy', 'ledger', 'dispatch', 'backends'],
+  control: ['core', 'policy', 'ledger', 'telemetry', 'dispatch'],
 }
 rooms.cli = Object.keys(rooms)
 

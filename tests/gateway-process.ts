@@ -27,7 +27,8 @@ export async function startGateway(...flags: readonly string[]): Promise<Gateway
   const child: ChildProcessByStdio<null, Readable, null> = spawn(
     process.execPath,
     ['--input-type=module', '-e', PROGRAM, '--', 'serve', '--port', '0', ...flags],
-    { env: {}, stdio: ['ignore', 'pipe', 'inherit'] },
+    // Money is kept where a test says so, never in the user's own folder.
+    { env: { HEADGATE_LEDGER: 'off' }, stdio: ['ignore', 'pipe', 'inherit'] },
   )
   const exit = once(child, 'exit')
   const log: Record<string, unknown>[] = []

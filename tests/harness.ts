@@ -1,5 +1,8 @@
 // A whole gateway on real sockets for one test: emulator or any other upstream behind it, official
 // SDK before it. Owns: opening, watching and closing it. Must not know: what any test proves.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import Anthropic, { type ClientOptions } from '@anthropic-ai/sdk'
 import { type GatewayEvents, type Wired, wire } from '../src/cli/wire.ts'
@@ -11,8 +14,9 @@ import type { Refusal } from '../src/core/refusal.ts'
 import type { CallFacts, Outcome } from '../src/dispatch/events.ts'
 import { type Emulator, type EmulatorOptions, startEmulator } from '../src/emulator/emulator.ts'
 import type { UndiciUpstreamOptions } from '../src/gateway/undici-upstream.ts'
+import type { BudgetWarning } from '../src/ledger/ledger.ts'
+import { loadSettings } from '../src/policy/resolve.ts'
 import type { ProviderSettings, Settings } from '../src/policy/settings.ts'
-import { MEMORY } from '../src/policy/store-address.ts'
 
 export const MODEL = 'claude-sonnet-5'
 
@@ -39,6 +43,13 @@ export type Happening =
   | { readonly kind: 'store_degraded'; readonly policy: string; readonly why: string }
   | { readonly kind: 'store_returned'; readonly afterMs: number; readonly rejoined: number }
   | { readonly kind: 'store_warned'; readonly sentence: string }
+  | { readonly kind: 'shadowed'; readonly facts: CallFacts; readonly rule: string }
+  | { readonly kind: 'budget_warned'; readonly warning: BudgetWarning }
+  | { readonly kind: 'ledger_unavailable'; readonly why: string }
+  | { readonly kind: 'ledger_returned'; readonly afterMs: number; readonly pending: number }
+  | { readonly kind: 'ledger_recovered'; readonly requests: number; readonly cost: number }
+  | { readonly kind: 'turned_away'; readonly reason: string }
+  | { readonly kind: 'warned'; readonly sentence: string }
   | { readonly kind: 'failed'; readonly error: unknown }
 
 export interface HarnessOptions {
@@ -53,6 +64,8 @@ export interface HarnessOptions {
   readonly onStoreFailure?: Settings['onStoreFailure']
   readonly anthropic?: Partial<ProviderSettings>
   readonly maxBodyMemoryBytes?: number
+  /** A configuration as users write it, for all that the options above do not say. */
+  readonly config?: string
   /** In real time, whatever `speed`. */
   readonly upstreamTimeouts?: UndiciUpstreamOptions
 }
@@ -114,30 +127,31 @@ export async function openHarness(options: HarnessOptions = {}): Promise<Harness
   }
 }
 
-function settingsFor(options: HarnessOptions, upstream: string): Settings {
+/** What the file says, a ledger only where it names one, and what the options say on top. */
+export function settingsFor(options: HarnessOptions, upstream: string): Settings {
+  const written = writtenSettings(options.config ?? '')
   return {
-    host: '127.0.0.1',
+    ...written,
     port: 0,
-    store: options.store ?? MEMORY,
-    onStoreFailure: options.onStoreFailure ?? 'degrade',
-    queue: {
-      maxWaitMs: 600_000,
-      maxQueued: 20_000,
-      agingMs: 60_000,
-      keepalive: 'auto',
-      ...options.queue,
-    },
-    maxBodyMemoryBytes: options.maxBodyMemoryBytes ?? 2 ** 30,
+    store: options.store ?? written.store,
+    onStoreFailure: options.onStoreFailure ?? written.onStoreFailure,
+    queue: { ...written.queue, maxQueued: 20_000, ...options.queue },
+    maxBodyMemoryBytes: options.maxBodyMemoryBytes ?? written.maxBodyMemoryBytes,
     providers: {
-      anthropic: {
-        baseUrl: upstream,
-        apiKey: null,
-        floors: { softTokens: 0, hardTokens: 0 },
-        limits: [],
-        ...options.anthropic,
-      },
+      anthropic: { ...written.providers.anthropic, baseUrl: upstream, ...options.anthropic },
     },
-    log: { level: 'info', format: 'auto' },
+  }
+}
+
+function writtenSettings(config: string): Settings {
+  const folder = mkdtempSync(path.join(tmpdir(), 'headgate-config-'))
+  try {
+    writeFileSync(path.join(folder, 'headgate.yaml'), config)
+    const { settings } = loadSettings({}, {}, folder)
+    const isUsual = settings.ledger.kind === 'sqlite' && settings.ledger.isDefault
+    return isUsual ? { ...settings, ledger: { kind: 'off', shown: 'off' } } : settings
+  } finally {
+    rmSync(folder, { recursive: true })
   }
 }
 
@@ -148,6 +162,15 @@ function recorderInto(happenings: Happening[]): GatewayEvents {
     refused: (facts, refusal) => happenings.push({ kind: 'refused', facts, refusal }),
     cancelled: (facts) => happenings.push({ kind: 'cancelled', facts }),
     bounced: (facts, reason, status) => happenings.push({ kind: 'bounced', facts, reason, status }),
+    shadowed: (facts, rule) => happenings.push({ kind: 'shadowed', facts, rule }),
+    budgetWarned: (warning) => happenings.push({ kind: 'budget_warned', warning }),
+    ledgerUnavailable: (why) => happenings.push({ kind: 'ledger_unavailable', why }),
+    ledgerReturned: (afterMs, pending) =>
+      happenings.push({ kind: 'ledger_returned', afterMs, pending }),
+    ledgerRecovered: (requests, cost) =>
+      happenings.push({ kind: 'ledger_recovered', requests, cost }),
+    turnedAway: (reason) => happenings.push({ kind: 'turned_away', reason }),
+    warned: (sentence) => happenings.push({ kind: 'warned', sentence }),
     storeDegraded: (outage) => happenings.push({ kind: 'store_degraded', ...outage }),
     storeReturned: (back) => happenings.push({ kind: 'store_returned', ...back }),
     storeWarned: (sentence) => happenings.push({ kind: 'store_warned', sentence }),

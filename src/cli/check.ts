@@ -1,10 +1,12 @@
 // headgate check: says what the settings amount to, without starting anything. Must not know: how
 // they are read.
+import type { Command } from 'commander'
 import { ConfigError } from '../policy/problem.ts'
 import { type Loaded, loadSettings, type ResolvedValue } from '../policy/resolve.ts'
 import type { Flags } from '../policy/setting-table.ts'
-import type { LimitRule, ProviderSettings } from '../policy/settings.ts'
+import type { LimitRule, ProviderSettings, Settings } from '../policy/settings.ts'
 import { formatLimit } from '../policy/units.ts'
+import { explain, identityOf, type WhomFlags } from './check-subject.ts'
 import { EXIT, type ExitCode } from './exit-codes.ts'
 
 interface TextSink {
@@ -19,11 +21,22 @@ export interface CheckIo {
   readonly folder: string
 }
 
-/** Prints the settings and where each came from, or every problem with them. */
-export async function runCheck(flags: Flags, io: CheckIo): Promise<ExitCode> {
+export type CheckFlags = Flags & WhomFlags
+
+/** Gives a command the flags that name whom to explain. */
+export function addWhomFlags(command: Command): Command {
+  return command
+    .option('--user <NAME>', 'Explain what binds this user.')
+    .option('--team <NAME>', 'Explain what binds the members of this team.')
+    .option('--key <ID>', 'Explain what binds the holder of this key of the file.')
+}
+
+/** Prints the settings and where each came from, or what binds one caller, or every problem. */
+export async function runCheck(flags: CheckFlags, io: CheckIo): Promise<ExitCode> {
   try {
     const loaded = loadSettings(flags, io.env, io.folder)
-    io.stdout.write(report(loaded))
+    const text = isAboutSomebody(flags) ? subjectReport(flags, loaded) : report(loaded)
+    io.stdout.write(text)
     for (const warning of loaded.warnings) io.stderr.write(`warning: ${warning}\n`)
     return EXIT.ok
   } catch (error) {
@@ -33,12 +46,53 @@ export async function runCheck(flags: Flags, io: CheckIo): Promise<ExitCode> {
   }
 }
 
+function isAboutSomebody({ user, team, key }: CheckFlags): boolean {
+  return [user, team, key].some((name) => name !== undefined)
+}
+
+/** @throws ConfigError when the flags name nobody. */
+function subjectReport(flags: WhomFlags, { settings, file }: Loaded): string {
+  const identity = identityOf(flags, settings)
+  if (typeof identity === 'string') throw new ConfigError([identity])
+  const head = file === null ? 'No configuration file.' : `By ${file}:`
+  return `${head}\n\n${table(explain(identity, settings).map(({ label, text }) => [label, text]))}`
+}
+
 function report({ file, values, settings }: Loaded): string {
+  const from = file ?? 'default'
   const providers = Object.entries(settings.providers).flatMap(([name, provider]) =>
-    describeProvider(`providers.${name}`, provider, file ?? 'default'),
+    describeProvider(`providers.${name}`, provider, from),
   )
+  const rows = [...values, ...providers, ...describeRules(settings, from)]
   const head = file === null ? 'No configuration file.' : `${file} is fine.`
-  return `${head}\n\n${table([...values, ...providers])}`
+  return `${head}\n\n${table(rows.map(({ label, text, origin }) => [label, text, origin]))}`
+}
+
+/** What only the file can say of callers. */
+function describeRules({ rules, identity, ...settings }: Settings, file: string): ResolvedValue[] {
+  const row = (label: string, text: string, isSaid: boolean): ResolvedValue => {
+    return { label, text, origin: isSaid ? file : 'default' }
+  }
+  const named = (label: string, names: readonly string[]): ResolvedValue =>
+    row(label, names.join(', ') || 'none', names.length > 0)
+  return [
+    named('tiers', [...rules.tiers.keys()]),
+    named('default_tier', [rules.defaultTier ?? []].flat()),
+    row('users', String(rules.users.size), rules.users.size > 0),
+    named('teams', [...rules.teams.keys()]),
+    named('keys', [...new Set(rules.keys.map(({ id }) => id))]),
+    { label: 'identity.require_key', text: String(identity.requireKey), origin: '' },
+    { label: 'identity.trusted', text: identity.trusted.join(', ') || 'nobody', origin: '' },
+    named(
+      'fallbacks',
+      settings.fallbacks.map(({ match, models }) => `${match}: ${models.join(', ')}`),
+    ),
+    named(
+      'prices',
+      settings.prices.map(({ match }) => match),
+    ),
+    named('admin.token', settings.adminToken === null ? [] : ['set, not shown']),
+  ]
 }
 
 /** What only the file can say of a provider. */
@@ -67,12 +121,12 @@ function describeRule({ match, limits }: LimitRule): string {
   return `${match}: ${amounts.join(', ')}`
 }
 
-function table(rows: readonly ResolvedValue[]): string {
-  const labelWidth = Math.max(...rows.map(({ label }) => label.length))
-  const textWidth = Math.max(...rows.map(({ text }) => text.length))
-  return rows
-    .map(({ label, text, origin }) => {
-      return `${label.padEnd(labelWidth)}  ${text.padEnd(textWidth)}  ${origin}\n`
-    })
-    .join('')
+/** Columns of equal width; the last is as wide as it is. */
+function table(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, column) =>
+    Math.max(...rows.map((row) => row[column]?.length ?? 0)),
+  )
+  const line = (row: readonly string[]): string =>
+    row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')
+  return rows.map((row) => `${line(row).trimEnd()}\n`).join('')
 }

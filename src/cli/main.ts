@@ -2,12 +2,14 @@
 // know: what a command does.
 import { Command, CommanderError } from 'commander'
 import type { Flags } from '../policy/setting-table.ts'
-import { runCheck } from './check.ts'
+import { addBudgetsCommand } from './budgets.ts'
+import { addWhomFlags, type CheckFlags, runCheck } from './check.ts'
 import { addDemoFlags, type DemoFlags, runDemo } from './demo.ts'
 import { addEmulateFlags, type EmulateFlags, runEmulate } from './emulate.ts'
 import { EXIT, type ExitCode } from './exit-codes.ts'
 import { addSettingFlags } from './flags.ts'
 import { type Io, systemIo } from './io.ts'
+import { addKeysCommand } from './keys.ts'
 import { runServe } from './serve.ts'
 import { addStatusFlags, runStatus, type StatusFlags } from './status.ts'
 import { headgateVersion } from './version.ts'
@@ -70,9 +72,11 @@ function createProgram(io: Io, end: (code: ExitCode) => void): Command {
   addSettingFlags(command('serve', 'Run the gate (the default).')).action(async (flags: Flags) =>
     end(await runServe(flags, io)),
   )
-  addSettingFlags(command('check', 'Check the configuration and print what it amounts to.')).action(
-    async (flags: Flags) => end(await runCheck(flags, io)),
-  )
+  addWhomFlags(
+    addSettingFlags(command('check', 'Check the configuration and print what it amounts to.')),
+  ).action(async (flags: CheckFlags) => end(await runCheck(flags, io)))
+  addKeysCommand(program, io, end)
+  addBudgetsCommand(program, io, end)
   addStatusFlags(command('status', 'Show what a running gate is doing.')).action(
     async (flags: StatusFlags) => end(await runStatus(flags, io)),
   )

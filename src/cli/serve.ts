@@ -1,10 +1,12 @@
 // headgate serve: runs the gateway until it is told to stop. Owns: what is printed at the start, and
 // stopping without losing a call. Must not know: how calls are governed.
 import { statusOf } from '../control/status.ts'
+import { LedgerSetupError, LedgerUnavailable } from '../ledger/ledger.ts'
 import { ConfigError } from '../policy/problem.ts'
 import { type Loaded, loadSettings } from '../policy/resolve.ts'
 import { type Flags, SETTINGS } from '../policy/setting-table.ts'
 import type { Settings } from '../policy/settings.ts'
+import { ConfigWatch } from '../policy/watch.ts'
 import { StoreSetupError } from '../stores/redis/server-check.ts'
 import { createLog, type Log } from '../telemetry/log.ts'
 import { EXIT, type ExitCode } from './exit-codes.ts'
@@ -12,11 +14,15 @@ import type { Io } from './io.ts'
 import { listenFailure, localUrl } from './listen-failure.ts'
 import { logDispatch } from './log/dispatch-log.ts'
 import { GateWatch } from './log/gate-watch.ts'
+import { logLedger } from './log/ledger-log.ts'
 import { logStore } from './log/store-log.ts'
 import { Story } from './log/story.ts'
 import { type Paint, paintFor } from './terminal/paint.ts'
 import { headgateVersion } from './version.ts'
-import { type Wired, wire } from './wire.ts'
+import { type GatewayEvents, type Wired, wire } from './wire.ts'
+
+/** What is wrong is for the operator to mend; the message says it. */
+const SETUP_ERRORS = [StoreSetupError, LedgerSetupError, LedgerUnavailable]
 
 export async function runServe(flags: Flags, io: Io): Promise<ExitCode> {
   const loaded = load(flags, io)
@@ -30,7 +36,9 @@ export async function runServe(flags: Flags, io: Io): Promise<ExitCode> {
   if (log instanceof Story) io.stdout.write(banner(url, settings, paintFor(io.stdout, io.env)))
   else log.event({ kind: 'gate.listening', url, store: settings.store.shown })
   for (const warning of [...warnings, ...wired.warnings]) log.warn(warning)
-  const exitCode = await untilStopped(wired, log, io)
+  const watch = watchConfig({ loaded, flags, wired, log, io })
+  const exitCode = await untilStopped(wired, log, io, () => watch.reload())
+  await watch.close()
   log.flush()
   return exitCode
 }
@@ -65,15 +73,49 @@ async function open(
     snapshot: async () => (await wired?.store.snapshot()) ?? [],
     ...(log instanceof Story ? { waiting: (line) => log.waiting(line) } : {}),
   })
-  const events = { ...logDispatch(log, watch), ...logStore(log) }
+  const events: GatewayEvents = {
+    ...logDispatch(log, watch),
+    ...logStore(log),
+    ...logLedger(log),
+    turnedAway: (reason) => log.event({ kind: 'request.turned_away', reason }),
+    warned: (sentence) => log.warn(sentence),
+  }
   try {
     wired = await wire({ settings, clock, random, events })
     return wired
   } catch (error) {
-    if (!(error instanceof StoreSetupError)) throw error
+    const isSetup = SETUP_ERRORS.some((kind) => error instanceof kind)
+    if (!(error instanceof Error) || !isSetup) throw error
     stderr.write(`headgate: ${error.message}\n`)
     return null
   }
+}
+
+interface ConfigWatchSource {
+  readonly loaded: Loaded
+  readonly flags: Flags
+  readonly wired: Wired
+  readonly log: Log
+  readonly io: Io
+}
+
+/** Reads the configuration again when it changes. What is wrong is told, and the old one stays. */
+function watchConfig({ loaded, flags, wired, log, io }: ConfigWatchSource): ConfigWatch {
+  return new ConfigWatch({
+    load: () => loadSettings(flags, io.env, io.folder),
+    loaded,
+    folder: io.folder,
+    onLoaded: ({ settings, file, warnings }) => {
+      const fixed = wired.reconfigure(settings)
+      log.event({ kind: 'policy.reloaded', file: file ?? '' })
+      for (const key of fixed) log.warn(`${key} has changed: it counts from the next start on`)
+      for (const warning of warnings) log.warn(warning)
+    },
+    onRefused: (problems) => {
+      for (const problem of problems) log.warn(`the configuration is not taken over: ${problem}`)
+    },
+    onFailed: (error) => log.error('watching the configuration', error),
+  })
 }
 
 /** Where the gateway listens, or null when its address can't be had: the user has been told why. */
@@ -109,9 +151,14 @@ function banner(
 
 /**
  * Ends at a signal: nothing new is taken, those who wait are told, those under way are finished. A
- * second signal ends those too. So does an error that nobody caught: after that nothing is certain.
+ * second signal ends those too. SIGHUP reads the configuration again. So does an error that nobody caught: after that nothing is certain.
  */
-async function untilStopped(wired: Wired, log: Log, { process }: Io): Promise<ExitCode> {
+async function untilStopped(
+  wired: Wired,
+  log: Log,
+  { process }: Io,
+  reload: () => void,
+): Promise<ExitCode> {
   const { promise, resolve } = Promise.withResolvers<ExitCode>()
   let isStopping = false
   const endNow = (): void => {
@@ -133,10 +180,12 @@ async function untilStopped(wired: Wired, log: Log, { process }: Io): Promise<Ex
     stop(wired, log, signal).then(() => resolve(EXIT.ok), onCrash)
   }
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal).on('uncaughtException', onCrash)
+  process.on('SIGHUP', reload)
   try {
     return await promise
   } finally {
     process.off('SIGTERM', onSignal).off('SIGINT', onSignal).off('uncaughtException', onCrash)
+    process.off('SIGHUP', reload)
   }
 }
 

@@ -1,9 +1,10 @@
 // Puts a gateway together from its settings. Owns: what is handed to whom, and the order of closing
 // down. Must not know: flags, terminals.
 
+import { randomBytes } from 'node:crypto'
 import { createControl } from '../control/control.ts'
-import type { GateSettings } from '../core/admission.ts'
 import type { Clock } from '../core/clock.ts'
+import type { RefusalReason } from '../core/refusal.ts'
 import type { Store } from '../core/store.ts'
 import type { UpstreamBase } from '../dispatch/call-context.ts'
 import { Dispatcher } from '../dispatch/dispatcher.ts'
@@ -11,13 +12,33 @@ import type { DispatchEvents } from '../dispatch/events.ts'
 import { Estimator } from '../estimate/estimator.ts'
 import { Gateway } from '../gateway/gateway.ts'
 import { UndiciUpstream, type UndiciUpstreamOptions } from '../gateway/undici-upstream.ts'
-import { limitsOf, type Settings } from '../policy/settings.ts'
+import { type Ledger, LedgerSetupError, type Registry } from '../ledger/ledger.ts'
+import type { Settings } from '../policy/settings.ts'
+import { needsRestart } from '../policy/watch.ts'
 import type { Provider } from '../providers/provider.ts'
+import { BudgetWebhook } from '../telemetry/budget-webhook.ts'
 import { EventMetrics } from '../telemetry/event-metrics.ts'
-import { openStore, type StoreEvents } from './open-store.ts'
+import { openLedger } from '../backends/open-ledger.ts'
+import { openStore, type StoreEvents } from '../backends/open-store.ts'
+import { PolicyInForce } from './policy-in-force.ts'
+import { RegistryWatch } from './registry-watch.ts'
+
+/** What is told of the ledger. */
+export interface GatewayLedgerEvents {
+  /** Spending cannot be written down. */
+  ledgerUnavailable(why: string): void
+  ledgerReturned(afterMs: number, pending: number): void
+  /** What a process that died had set aside was charged. */
+  ledgerRecovered(requests: number, costNanoUsd: number): void
+}
 
 /** What a gateway tells of its work. */
-export type GatewayEvents = DispatchEvents & StoreEvents
+export interface GatewayEvents extends DispatchEvents, StoreEvents, GatewayLedgerEvents {
+  /** A request was refused before it became a call. */
+  turnedAway(reason: RefusalReason): void
+  /** Something is so that an operator probably did not mean: a sentence. */
+  warned(sentence: string): void
+}
 
 export interface WireOptions {
   readonly settings: Settings
@@ -32,8 +53,11 @@ export interface Wired {
   readonly gateway: Gateway
   readonly dispatcher: Dispatcher
   readonly store: Store
-  /** What was found of the store: sentences for the log. */
+  readonly ledger: Ledger | null
+  /** What was found of store and ledger: sentences for the log. */
   readonly warnings: readonly string[]
+  /** Puts changed settings in force, as far as a running gate can. Returns the keys that need a new start. */
+  reconfigure(settings: Settings): readonly string[]
   /** Closes down in order: callers first, then connections, then the store. */
   close(): Promise<void>
 }
@@ -45,69 +69,172 @@ const UPSTREAM_TIMEOUTS: UndiciUpstreamOptions = {
   idleTimeoutMs: 5 * 60_000,
 }
 
+/** A ledger that is slow to write its last records keeps nobody for longer. */
+const CLOSE_LEDGER_WITHIN_MS = 10_000
+
 /**
  * A gateway that is ready to listen.
  *
  * @throws StoreSetupError when the store's address or its server is wrong.
+ * @throws LedgerSetupError when the ledger's address, file or server is wrong.
+ * @throws LedgerUnavailable when the ledger's server cannot be reached.
  */
 export async function wire(options: WireOptions): Promise<Wired> {
   const { settings, clock, random, upstreamTimeouts = UPSTREAM_TIMEOUTS } = options
   const counts = new EventMetrics(clock)
   const events = countedToo(options.events, counts)
+  const failed = (error: unknown): void => events.failed(error)
+  const { ledger, warnings: ledgerWarnings } = await openBooks(settings, clock, events)
+  const registry = (await ledger?.registry()) ?? null
+  const policy = new PolicyInForce(settings, registry)
+  const webhook = ledger && openWebhook(settings, ledger, options, failed)
   const upstream = new UndiciUpstream(upstreamTimeouts)
-  const settingsOf = (resource: string): GateSettings => gateSettings(settings, resource)
+  const settingsOf = (resource: string) => policy.gateSettings(resource)
   const { store, warnings } = await openStore({ settings, settingsOf, clock, random, events })
-  const bases = new Map<string, UpstreamBase>()
   const dispatcher = new Dispatcher({
     clock,
     random,
     store,
+    ledger,
+    rules: policy.callRules,
     estimator: new Estimator(),
     upstream,
-    baseOf: (provider) => {
-      let base = bases.get(provider.name)
-      if (!base) {
-        base = baseOf(settings.providers.anthropic.baseUrl ?? provider.defaultBaseUrl)
-        bases.set(provider.name, base)
-      }
-      return base
+    baseOf: basesOf(settings),
+    events: {
+      ...events,
+      budgetWarned(warning) {
+        webhook?.tell(warning)
+        events.budgetWarned(warning)
+      },
     },
-    events,
   })
+  const watch = ledger && registry && watchRegistry({ clock, ledger, registry, failed }, policy)
   let isReady = true
   const gateway = new Gateway({
     clock,
     dispatcher,
     host: settings.host,
     port: settings.port,
-    maxWaitMs: settings.queue.maxWaitMs,
+    rules: policy.doorRules,
     keepalive: settings.queue.keepalive,
     maxBodyMemory: settings.maxBodyMemoryBytes,
-    ownKeyOf: (_provider: Provider) => settings.providers.anthropic.apiKey,
     control: createControl({
       clock,
       store,
       counts,
       ...(settings.store.kind !== 'memory' && { onStoreFailure: settings.onStoreFailure }),
       isReady: () => isReady,
-      failed: (error) => events.failed(error),
+      failed,
+      administration: {
+        admin: ledger && { clock, ledger, rules: () => policy.settings.rules, randomBytes },
+        token: () => policy.settings.adminToken,
+        changed: async () => watch?.look(),
+      },
     }),
-    failed: (error) => events.failed(error),
+    turnedAway: (reason) => events.turnedAway(reason),
+    distrusted: once((address) =>
+      events.warned(
+        `a caller at ${address} names a user and is not trusted to: identity.trusted says who is`,
+      ),
+    ),
+    failed,
   })
+  policy.onChange = () => {
+    dispatcher.rules = policy.callRules
+    gateway.rules = policy.doorRules
+    store.reconfigure()
+  }
   const close = async (): Promise<void> => {
     isReady = false
     await gateway.close()
+    watch?.stop()
     await upstream.close()
     await store.close()
+    await webhook?.close()
+    await ledger?.close(CLOSE_LEDGER_WITHIN_MS)
   }
-  return { gateway, dispatcher, store, warnings, close }
+  return {
+    gateway,
+    dispatcher,
+    store,
+    ledger,
+    warnings: [...warnings, ...ledgerWarnings],
+    reconfigure(next) {
+      const fixed = needsRestart(policy.settings, next)
+      policy.replaceSettings(next)
+      return fixed
+    },
+    close,
+  }
+}
+
+/** The ledger; null where there is none, or where none was asked for and the usual one can't be had. */
+async function openBooks(
+  { ledger: address, rules }: Settings,
+  clock: Clock,
+  events: GatewayEvents,
+): Promise<{ readonly ledger: Ledger | null; readonly warnings: readonly string[] }> {
+  const told = {
+    unavailable: (why: string) => events.ledgerUnavailable(why),
+    returned: (afterMs: number, pending: number) => events.ledgerReturned(afterMs, pending),
+    recovered: (requests: number, cost: number) => events.ledgerRecovered(requests, cost),
+    failed: (error: Error) => events.failed(error),
+  }
+  try {
+    return { ledger: await openLedger(address, { clock, events: told }), warnings: [] }
+  } catch (error) {
+    const isNeeded = [...rules.tiers.values(), ...rules.teams.values()].some(
+      ({ budgets }) => budgets.length > 0,
+    )
+    const isUsual = address.kind === 'sqlite' && address.isDefault
+    if (!(error instanceof LedgerSetupError) || !isUsual || isNeeded) throw error
+    return { ledger: null, warnings: [`nothing is written down: ${error.message}`] }
+  }
+}
+
+function openWebhook(
+  { webhook: settings }: Settings,
+  ledger: Ledger,
+  { clock, random }: WireOptions,
+  failed: (error: unknown) => void,
+): BudgetWebhook | null {
+  if (!settings) return null
+  const told = (warning: Parameters<Ledger['told']>[0]) => ledger.told(warning)
+  const webhook = new BudgetWebhook({ ...settings, clock, random, told, failed })
+  ledger.untold().then((warnings) => {
+    for (const warning of warnings) webhook.tell(warning)
+  }, failed)
+  return webhook
+}
+
+interface RegistrySource {
+  readonly clock: Clock
+  readonly ledger: Ledger
+  readonly registry: Registry
+  readonly failed: (error: unknown) => void
+}
+
+function watchRegistry(source: RegistrySource, policy: PolicyInForce): RegistryWatch {
+  return new RegistryWatch({
+    ...source,
+    onChange: (registry) => policy.replaceRegistry(registry),
+  })
+}
+
+/** Says something the first time, and not again. */
+function once(say: (address: string | null) => void): (address: string | null) => void {
+  let isSaid = false
+  return (address) => {
+    if (!isSaid) say(address)
+    isSaid = true
+  }
 }
 
 /** What is told is counted first. */
 function countedToo(events: GatewayEvents, counts: EventMetrics): GatewayEvents {
   return {
     settled(facts, outcome, status, actual) {
-      counts.settled(facts, outcome, status)
+      counts.settled(facts, outcome, status, actual)
       events.settled(facts, outcome, status, actual)
     },
     refused(facts, refusal) {
@@ -122,6 +249,25 @@ function countedToo(events: GatewayEvents, counts: EventMetrics): GatewayEvents 
       counts.bounced(facts, reason)
       events.bounced(facts, reason, status)
     },
+    shadowed(facts, rule) {
+      counts.shadowed()
+      events.shadowed(facts, rule)
+    },
+    budgetWarned(warning) {
+      counts.budgetWarned(warning)
+      events.budgetWarned(warning)
+    },
+    ledgerUnavailable(why) {
+      counts.ledgerUnavailable()
+      events.ledgerUnavailable(why)
+    },
+    ledgerReturned: (afterMs, pending) => events.ledgerReturned(afterMs, pending),
+    ledgerRecovered: (requests, cost) => events.ledgerRecovered(requests, cost),
+    turnedAway(reason) {
+      counts.refused(null, { reason })
+      events.turnedAway(reason)
+    },
+    warned: (sentence) => events.warned(sentence),
     storeDegraded(outage) {
       counts.storeDegraded()
       events.storeDegraded(outage)
@@ -138,20 +284,20 @@ function countedToo(events: GatewayEvents, counts: EventMetrics): GatewayEvents 
   }
 }
 
+/** Where each provider's calls go, worked out once. */
+function basesOf({ providers }: Settings): (provider: Provider) => UpstreamBase {
+  const bases = new Map<string, UpstreamBase>()
+  return (provider) => {
+    let base = bases.get(provider.name)
+    if (!base) {
+      base = baseOf(providers.anthropic.baseUrl ?? provider.defaultBaseUrl)
+      bases.set(provider.name, base)
+    }
+    return base
+  }
+}
+
 function baseOf(url: string): UpstreamBase {
   const { origin, pathname } = new URL(url)
   return { origin, pathPrefix: pathname.replace(/\/+$/, '') }
-}
-
-/** What the configuration says of a resource, by the last part of its name: the limit group. */
-function gateSettings(settings: Settings, resource: string): GateSettings {
-  const { limits, floors } = settings.providers.anthropic
-  const group = resource.slice(resource.lastIndexOf('/') + 1)
-  return {
-    limits: limitsOf(limits, group) ?? [],
-    learns: true,
-    agingMs: settings.queue.agingMs,
-    maxQueued: settings.queue.maxQueued,
-    floors: { soft: floors.softTokens, hard: floors.hardTokens },
-  }
 }

@@ -1,7 +1,9 @@
-// Headgate's own paths on the gateway's port. Owns: health, readiness, status and metrics over HTTP.
-// Must not know: how calls are governed; it reads snapshots and counts.
+// Headgate's own paths on the gateway's port. Owns: health, readiness, status and metrics over HTTP, and
+// who may ask. Must not know: how calls are governed; it reads snapshots and counts.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { METRICS_CONTENT_TYPE, type MetricsSource, metricsText } from '../telemetry/metrics.ts'
+import { type ApiOptions, createApi, isAdminPath } from './api/api.ts'
+import { PROBLEM_TYPE, type Problem, problem } from './problem.ts'
 import { type StatusSource, statusOf } from './status.ts'
 
 export interface ControlOptions extends StatusSource, MetricsSource {
@@ -9,6 +11,14 @@ export interface ControlOptions extends StatusSource, MetricsSource {
   /** False once the gateway takes no new calls. */
   readonly isReady: () => boolean
   readonly failed: (error: unknown) => void
+  /** @default nobody administers */
+  readonly administration?: Omit<ApiOptions, 'failed'>
+}
+
+const NOBODY_ADMINISTERS: Omit<ApiOptions, 'failed'> = {
+  admin: null,
+  token: () => null,
+  changed: async () => {},
 }
 
 type Answer = (response: ServerResponse) => Promise<void> | void
@@ -16,7 +26,10 @@ type Answer = (response: ServerResponse) => Promise<void> | void
 /** Answered to anybody: they say nothing of what the gate does. */
 const PUBLIC = new Set(['/healthz', '/readyz'])
 
-/** Answers Headgate's own paths; returns false for any other. */
+/**
+ * Answers Headgate's own paths; returns false for any other. What is asked every few seconds is
+ * answered here; the rest goes to the API.
+ */
 export function createControl(
   options: ControlOptions,
 ): (request: IncomingMessage, response: ServerResponse) => boolean {
@@ -29,19 +42,23 @@ export function createControl(
     '/metrics': async (response) => sendMetrics(response, await metricsText(options)),
     '/headgate/v1/status': async (response) => sendJson(response, 200, await statusOf(options)),
   }
+  const api = createApi({
+    ...NOBODY_ADMINISTERS,
+    ...options.administration,
+    failed: options.failed,
+  })
   return (request, response) => {
     const path = pathOf(request)
     const isOwn = path in answers || path === '/headgate' || path.startsWith('/headgate/')
     if (!isOwn) return false
-    const answer = answers[path]
-    if (!PUBLIC.has(path) && !isFromHere(request)) {
-      sendProblem(response, 403, 'The control plane answers this machine only.')
-    } else if (!answer) {
-      sendProblem(response, 404, `There is nothing at ${path.slice(0, 200)}.`)
-    } else if (request.method !== 'GET' && request.method !== 'HEAD') {
-      sendProblem(response, 405, `${path} is read with GET.`)
+    const isForAnyMachine = PUBLIC.has(path) || isAdminPath(path)
+    const probe = answers[path]
+    if (!isForAnyMachine && !isFromHere(request)) {
+      sendProblem(response, problem(403, 'The control plane answers this machine only.'))
+    } else if (probe && request.method !== 'GET' && request.method !== 'HEAD') {
+      sendProblem(response, problem(405, `${path} is read with GET.`))
     } else {
-      Promise.resolve(answer(response)).catch((error: unknown) => {
+      Promise.resolve(probe ? probe(response) : api(request, response)).catch((error: unknown) => {
         options.failed(error)
         response.destroy()
       })
@@ -77,8 +94,7 @@ function sendMetrics(response: ServerResponse, text: string): void {
   response.end(text)
 }
 
-/** A problem document (RFC 9457). */
-function sendProblem(response: ServerResponse, status: number, detail: string): void {
-  response.writeHead(status, { 'content-type': 'application/problem+json' })
-  response.end(JSON.stringify({ type: 'about:blank', status, detail }))
+function sendProblem(response: ServerResponse, document: Problem): void {
+  response.writeHead(document.status, { 'content-type': PROBLEM_TYPE })
+  response.end(JSON.stringify(document))
 }

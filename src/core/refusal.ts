@@ -11,6 +11,17 @@ export const REFUSALS = {
   queue_full: { status: 429, retryable: true },
   wait_too_long: { status: 429, retryable: true },
   waited_out: { status: 429, retryable: true },
+  /** A limit of the caller's own, rather than the provider's. */
+  limit_reached: { status: 429, retryable: true },
+  budget_spent: { status: 402, retryable: false },
+  price_unknown: { status: 403, retryable: false },
+  tokens_over_cap: { status: 413, retryable: false },
+  model_forbidden: { status: 403, retryable: false },
+  key_missing: { status: 401, retryable: false },
+  key_unknown: { status: 401, retryable: false },
+  key_revoked: { status: 401, retryable: false },
+  key_expired: { status: 401, retryable: false },
+  ledger_failed: { status: 503, retryable: true },
   store_failed: { status: 503, retryable: true },
   shutting_down: { status: 503, retryable: true },
   memory_full: { status: 503, retryable: true },
@@ -31,4 +42,6 @@ export interface Refusal {
   readonly message: string
   /** When trying again makes sense, or null where it is not known. */
   readonly retryAfterMs: number | null
+  /** More for the caller to read: limits and what is left of them. Names in lower case. */
+  readonly headers?: Readonly<Record<string, string>>
 }

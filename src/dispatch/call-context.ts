@@ -4,11 +4,14 @@ import type { Clock } from '../core/clock.ts'
 import type { Deadlines, Due } from '../core/deadlines.ts'
 import type { Store } from '../core/store.ts'
 import type { Estimator } from '../estimate/estimator.ts'
+import type { Ledger } from '../ledger/ledger.ts'
 import type { Headers, Provider } from '../providers/provider.ts'
 import type { AbandonedPlaces } from './abandoned-places.ts'
+import type { CallRules } from './call-rules.ts'
 import type { CallRequest } from './caller.ts'
 import type { DispatchEvents } from './events.ts'
 import type { Followers } from './followers.ts'
+import type { GrantListeners } from './grant-listeners.ts'
 import type { Upstream } from './upstream.ts'
 import type { WarmCalls } from './warm-calls.ts'
 
@@ -37,6 +40,11 @@ export interface CallContext {
   readonly clock: Clock
   readonly random: () => number
   readonly store: Store
+  readonly grants: GrantListeners
+  /** Null: nothing is written down. */
+  readonly ledger: Ledger | null
+  /** As they are at this moment. */
+  readonly rules: CallRules
   readonly estimator: Estimator
   readonly upstream: Upstream
   readonly events: DispatchEvents

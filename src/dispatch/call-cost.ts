@@ -5,6 +5,7 @@ import { type CostVector, costOf } from '../core/cost.ts'
 import type { Usage } from '../core/prompt.ts'
 import type { EstimatedCall, Estimator } from '../estimate/estimator.ts'
 import type { Headers, Provider, UsageTap } from '../providers/provider.ts'
+import type { UsageForecast } from './call-money.ts'
 import type { Outcome } from './events.ts'
 
 /** An estimate that has grown by less while the call waited is within its error. */
@@ -13,6 +14,10 @@ const DEARER_BY = 1.2
 const WORTH_KEEPING_WARM = 4
 /** A running stream's reservation follows it in steps of so many tokens. */
 const REVISE_EVERY_TOKENS = 200
+
+/** How far a prompt may have more tokens than its bytes let expect, before anything was learnt. */
+const INPUT_AT_WORST = 1.5
+const FIVE_MINUTES_MS = 300_000
 
 export interface CostedCall extends EstimatedCall {
   readonly provider: Provider
@@ -31,6 +36,8 @@ export interface Revision {
 
 export interface Settlement {
   readonly actual: CostVector
+  /** Tokens by kind; null where nothing was used. */
+  readonly used: Usage | null
   /** Whether it is known, rather than guessed from an answer that was cut or kept silent. */
   readonly isExact: boolean
 }
@@ -68,6 +75,37 @@ export class CallCost {
     if (cost.input_tokens <= this.#reserved.input_tokens * DEARER_BY) return false
     this.#reserved = cost
     return true
+  }
+
+  /** Tokens of the whole prompt and of the longest answer that is allowed. */
+  largestTokens(now: EpochMs): number {
+    const { totalInputTokens } = this.#estimator.estimate(this.#call, now)
+    return totalInputTokens + (this.#call.prompt.maxOutputTokens ?? 0)
+  }
+
+  /** What the call is likely to use by kind, and the most that it can. */
+  forecast(now: EpochMs): UsageForecast {
+    const { cost, totalInputTokens, cachedTokens } = this.#estimator.estimate(this.#call, now)
+    const { maxOutputTokens, prefixes } = this.#call.prompt
+    const input = Math.ceil(totalInputTokens * INPUT_AT_WORST)
+    const isCached = prefixes.length > 0
+    const isHour = prefixes.some(({ cacheForMs }) => cacheForMs > FIVE_MINUTES_MS)
+    return {
+      expected: {
+        inputTokens: totalInputTokens - cachedTokens,
+        cacheReadTokens: cachedTokens,
+        cacheWriteTokens: 0,
+        cacheWriteHourTokens: 0,
+        outputTokens: cost.output_tokens,
+      },
+      worst: {
+        inputTokens: isCached ? 0 : input,
+        cacheReadTokens: 0,
+        cacheWriteTokens: isCached ? input : 0,
+        cacheWriteHourTokens: isHour ? input : 0,
+        outputTokens: maxOutputTokens ?? cost.output_tokens,
+      },
+    }
   }
 
   /** When the cache forgets so much of the prompt that the call should be sent before; null if never. */
@@ -143,7 +181,7 @@ export class CallCost {
         this.#estimator.settled(this.#call, usage, now)
       else this.#estimator.failed(this.#call)
     }
-    return { actual: this.#actual(usage, status), isExact }
+    return { actual: this.#actual(usage, status), used: this.#used(usage, status, now), isExact }
   }
 
   #isExact(outcome: Outcome, status: number): boolean {
@@ -156,6 +194,14 @@ export class CallCost {
     if (!this.#call.isMetered || status >= 400) return costOf({ requests: 1 })
     if (!usage) return this.#reserved
     return this.#counted(usage, Math.max(usage.outputTokens, this.#tap?.producedTokens ?? 0))
+  }
+
+  /** What is paid for: errors are not, and an answer that kept silent is taken for what was expected. */
+  #used(usage: Usage | null, status: number, now: EpochMs): Usage | null {
+    if (!this.#call.isMetered || status >= 400) return null
+    if (!usage) return this.forecast(now).expected
+    const produced = this.#tap?.producedTokens ?? 0
+    return { ...usage, outputTokens: Math.max(usage.outputTokens, produced) }
   }
 
   #counted(usage: Usage, outputTokens: number): CostVector {

@@ -4,7 +4,9 @@ import type { Readable } from 'node:stream'
 import type { EpochMs } from '../core/clock.ts'
 import type { Lane } from '../core/lane.ts'
 import type { Refusal } from '../core/refusal.ts'
+import type { Identity } from '../policy/subject.ts'
 import type { Headers, Operation, Provider } from '../providers/provider.ts'
+import type { OwnHeaders } from './limit-headers.ts'
 
 /** A call as a door hands it in. */
 export interface CallRequest {
@@ -18,9 +20,13 @@ export interface CallRequest {
   readonly forwardHeaders: readonly string[]
   /** A whole body may be sent again; a stream can be sent once. */
   readonly body: Buffer | Readable | null
-  /** The unit of fairness, where the caller names it; else its session, else its credential. */
+  readonly identity: Identity
+  /** Whether a body that names its user is believed, where nothing else names one. */
+  readonly believesBody: boolean
+  /** The unit of fairness, where the caller names it: for callers whose user is not known. */
   readonly flow: string | null
-  readonly lane: Lane
+  /** Null where the caller asks for none. */
+  readonly lane: Lane | null
   /** When the caller will not wait any longer. */
   readonly deadlineAt: EpochMs
   /** How long a caller that wants no stream waits before it gives up and asks again. */
@@ -31,11 +37,12 @@ export interface CallRequest {
 export interface Caller {
   /** The call stands in line, for the first time or again. */
   waiting(): void
-  /** The provider's answer begins. */
-  respond(status: number, headers: Headers, queuedMs: number): void
+  /** The provider's answer begins. `own` is what Headgate has to say beside it. */
+  respond(status: number, headers: Headers, own: OwnHeaders): void
   /** Returns false when no more should come until `GovernedCall.resume`. */
   write(chunk: Buffer): boolean
-  end(): void
+  /** @param trailers what is known only now. */
+  end(trailers: OwnHeaders): void
   /** Headgate's own no, before any answer has begun. */
   refuse(refusal: Refusal): void
   /** The answer broke off after it had begun. */

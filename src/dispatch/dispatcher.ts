@@ -5,13 +5,16 @@ import type { Clock } from '../core/clock.ts'
 import { Deadlines } from '../core/deadlines.ts'
 import type { Store } from '../core/store.ts'
 import type { Estimator } from '../estimate/estimator.ts'
+import type { Ledger } from '../ledger/ledger.ts'
 import type { Headers, Provider } from '../providers/provider.ts'
 import { AbandonedPlaces } from './abandoned-places.ts'
 import type { CallContext, CallResource, UpstreamBase, Waiter } from './call-context.ts'
+import type { CallRules } from './call-rules.ts'
 import type { Caller, CallRequest } from './caller.ts'
 import type { DispatchEvents } from './events.ts'
 import { Followers } from './followers.ts'
 import { GovernedCall } from './governed-call.ts'
+import { GrantListeners } from './grant-listeners.ts'
 import { fingerprintOf, Organizations } from './organizations.ts'
 import type { Upstream } from './upstream.ts'
 import { WarmCalls } from './warm-calls.ts'
@@ -20,6 +23,9 @@ export interface DispatcherOptions {
   readonly clock: Clock
   readonly random: () => number
   readonly store: Store
+  /** Null: nothing is written down. */
+  readonly ledger: Ledger | null
+  readonly rules: CallRules
   readonly estimator: Estimator
   readonly upstream: Upstream
   readonly baseOf: (provider: Provider) => UpstreamBase
@@ -30,6 +36,10 @@ export class Dispatcher implements CallContext {
   readonly clock: Clock
   readonly random: () => number
   readonly store: Store
+  readonly grants: GrantListeners
+  readonly ledger: Ledger | null
+  /** Replaced when the configuration changes: calls keep those that they began with. */
+  rules: CallRules
   readonly estimator: Estimator
   readonly upstream: Upstream
   readonly baseOf: (provider: Provider) => UpstreamBase
@@ -49,6 +59,8 @@ export class Dispatcher implements CallContext {
     this.clock = options.clock
     this.random = options.random
     this.store = options.store
+    this.ledger = options.ledger
+    this.rules = options.rules
     this.estimator = options.estimator
     this.upstream = options.upstream
     this.baseOf = options.baseOf
@@ -56,12 +68,7 @@ export class Dispatcher implements CallContext {
     this.waits = new Deadlines(options.clock, (call) => call.waitedOut())
     this.followers = new Followers(options.clock)
     this.warmCalls = new WarmCalls(options.clock)
-    options.store.onGrant(({ resource, id }) => {
-      const call = this.#calls.get(id)
-      if (call) call.granted()
-      // Its caller left while the grant was on its way.
-      else this.follow(this.store.release(resource, id))
-    })
+    this.grants = new GrantListeners(options.store, this.follow)
   }
 
   /** Calls that wait or are being answered. */
@@ -73,6 +80,7 @@ export class Dispatcher implements CallContext {
   start(request: CallRequest, caller: Caller): GovernedCall {
     const call = new GovernedCall(this, request, caller)
     this.#calls.set(request.id, call)
+    this.grants.expect(request.id, () => call.granted())
     if (this.#isDraining) call.turnAway()
     else call.enqueue()
     return call
@@ -101,6 +109,7 @@ export class Dispatcher implements CallContext {
   /** For the call itself: it is over. */
   forget(call: Waiter): void {
     this.#calls.delete(call.request.id)
+    this.grants.forget(call.request.id)
     this.waits.clear(call)
     if (this.#calls.size === 0) this.#whenEmpty?.()
   }
@@ -138,7 +147,7 @@ export class Dispatcher implements CallContext {
   }
 
   /** Watches over an operation whose result nobody needs: its failure is never silent. */
-  follow(operation: Promise<unknown>): void {
+  readonly follow = (operation: Promise<unknown>): void => {
     operation.catch((error: unknown) => this.events.failed(error))
   }
 

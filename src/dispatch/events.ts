@@ -2,11 +2,15 @@
 // know: who listens.
 import type { CostVector } from '../core/cost.ts'
 import type { Refusal } from '../core/refusal.ts'
+import type { BudgetWarning } from '../ledger/ledger.ts'
 
 export interface CallFacts {
   readonly id: string
   readonly resource: string
   readonly flow: string
+  /** Who is charged, and by which tier's rules; null where nobody is known. */
+  readonly user: string | null
+  readonly tier: string | null
   readonly lane: string
   readonly model: string | null
   readonly attempts: number
@@ -18,6 +22,7 @@ export interface CallFacts {
 export type Outcome = 'answered' | 'provider_error' | 'abandoned' | 'broken'
 
 export interface DispatchEvents {
+  /** `actual.cost` is 0 where the price is not known. */
   settled(facts: CallFacts, outcome: Outcome, status: number | null, actual: CostVector): void
   refused(facts: CallFacts, refusal: Refusal): void
   /** The caller left while it waited. */
@@ -28,6 +33,10 @@ export interface DispatchEvents {
     reason: 'rate_limited' | 'overloaded' | 'connection',
     status: number | null,
   ): void
+  /** A rule in shadow mode would have refused the call; in words, with whose it is. */
+  shadowed(facts: CallFacts, rule: string): void
+  /** A budget has passed one of its steps. */
+  budgetWarned(warning: BudgetWarning): void
   /** Something that must not fail has failed. */
   failed(error: unknown): void
 }

@@ -4,12 +4,31 @@ import { VirtualClock } from '../core/clock.ts'
 import type { Refusal } from '../core/refusal.ts'
 import { StoreUnreachable } from '../core/store.ts'
 import { Estimator } from '../estimate/estimator.ts'
+import { Prices } from '../ledger/prices.ts'
+import { ANONYMOUS } from '../policy/subject.ts'
+import { Subjects } from '../policy/subjects.ts'
 import { anthropic } from '../providers/anthropic/anthropic.ts'
 import { MemoryStore } from '../stores/memory/memory-store.ts'
+import type { CallRules } from './call-rules.ts'
 import type { Caller } from './caller.ts'
 import { Dispatcher } from './dispatcher.ts'
 import type { GovernedCall } from './governed-call.ts'
 import type { Flight, Upstream, UpstreamHandler, UpstreamRequest } from './upstream.ts'
+
+const NO_RULES: CallRules = {
+  subjects: new Subjects({
+    tiers: new Map(),
+    defaultTier: null,
+    users: new Map(),
+    teams: new Map(),
+    keys: [],
+    warnAt: [],
+  }),
+  prices: new Prices([]),
+  sendsUnpriced: false,
+  fallbacks: [],
+  fallbackAfterMs: 30_000,
+}
 
 /** An upstream that a test answers by hand. */
 class HandUpstream implements Upstream {
@@ -78,6 +97,8 @@ function open() {
     clock,
     random: () => 0.5,
     store,
+    ledger: null,
+    rules: NO_RULES,
     estimator: new Estimator(),
     upstream,
     baseOf: () => ({ origin: 'http://upstream', pathPrefix: '' }),
@@ -86,6 +107,8 @@ function open() {
       refused: (_facts, { reason }) => ends.push(`refused ${reason}`),
       cancelled: () => ends.push('cancelled'),
       bounced: () => {},
+      shadowed: () => {},
+      budgetWarned: () => {},
       failed: (error) => failures.push(error),
     },
   })
@@ -103,8 +126,10 @@ function open() {
         headers: { 'x-api-key': 'k' },
         forwardHeaders: [],
         body: Buffer.from('{"model":"claude-sonnet-5","max_tokens":10}'),
+        identity: ANONYMOUS,
+        believesBody: false,
         flow: null,
-        lane: 'normal',
+        lane: null,
         deadlineAt: clock.now() + maxWaitMs,
         longestPlainWaitMs: Number.POSITIVE_INFINITY,
       },

@@ -1,26 +1,45 @@
 // One call through the gate, from its first byte to its last. Owns: the order of a call's life:
-// describe, wait, send, observe, retry or settle. Must not know: whose turn it is (the store), or
+// describe, judge, take its subject's quota, wait, set money aside, send, observe, retry or settle. Must not know: whose turn it is (the store), or
 // how bytes reach the caller (the door).
 
-import type { Bounce, Placement } from '../core/admission.ts'
+import type { Bounce, Placement, Prediction } from '../core/admission.ts'
 import type { EpochMs } from '../core/clock.ts'
+import type { Lane } from '../core/lane.ts'
+import { formatUsd } from '../core/money.ts'
 import type { Observation } from '../core/observation.ts'
 import type { PromptShape } from '../core/prompt.ts'
 import type { Refusal, RefusalReason } from '../core/refusal.ts'
 import { StoreUnreachable } from '../core/store.ts'
+import type { Place } from '../core/ticket.ts'
+import { LedgerUnavailable } from '../ledger/ledger.ts'
+import type { Identity, Subject } from '../policy/subject.ts'
 import type { Description, Headers, Provider, Verdict } from '../providers/provider.ts'
-import type { CallContext, CallResource, Waiter } from './call-context.ts'
+import type { CallContext, Waiter } from './call-context.ts'
 import { CallCost, type CostedCall, type Revision } from './call-cost.ts'
+import { CallMoney, type MoneyAnswer } from './call-money.ts'
+import {
+  fallbacksOf,
+  forbiddenModel,
+  laneOf,
+  mindsModels,
+  overCap,
+  routeOf,
+} from './call-policy.ts'
+import type { CallRules } from './call-rules.ts'
+import { type AimReason, CallTarget } from './call-target.ts'
 import type { Caller, CallRequest } from './caller.ts'
+import { ErrorAnswer } from './error-answer.ts'
 import type { CallFacts, Outcome } from './events.ts'
 import type { Follower } from './followers.ts'
+import { budgetHeaders, leftOf, limitHeaders, type OwnHeaders } from './limit-headers.ts'
+import type { LimitStanding } from './limit-standing.ts'
+import { Quota } from './quota.ts'
+import { budgetRefusal, LEDGER_FAILED, limitRefusal, PRICE_UNKNOWN } from './subject-refusals.ts'
 import type { Flight, UpstreamFailure, UpstreamHandler } from './upstream.ts'
 import { upstreamRefusal } from './upstream-refusal.ts'
 import { describeWait } from './wait-message.ts'
 import type { WarmCall } from './warm-calls.ts'
 
-/** As much of an error's body as is read before deciding what it means. */
-const MOST_ERROR_BYTES = 64 * 1024
 /** Sent at most so often when the provider is in trouble, or cannot be reached. */
 const MOST_ATTEMPTS_OVERLOADED = 6
 const MOST_ATTEMPTS_UNREACHABLE = 4
@@ -28,27 +47,41 @@ const FIRST_BACKOFF_MS = 500
 const LONGEST_BACKOFF_MS = 16_000
 const NO_STORE = 'Headgate takes no requests while its store is out of reach; try again.'
 
-/** Where a call stands. `over` is final: whatever comes later is ignored. */
-type Phase = 'waiting' | 'sent' | 'erring' | 'answering' | 'over'
+/**
+ * Where a call stands: before its turn, while money is set aside for it, and after. `over` is final:
+ * whatever comes later is ignored.
+ */
+type Phase = 'waiting' | 'reserving' | 'sent' | 'erring' | 'answering' | 'over'
 
 export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follower, WarmCall {
   readonly request: CallRequest
-  readonly description: Description
   readonly flow: string
   readonly scope: string
+  readonly lane: Lane
   // Kept by the dispatcher's schedule of waits.
   dueAt: EpochMs = 0
   heapIndex = -1
 
   readonly #context: CallContext
   readonly #caller: Caller
-  readonly #resource: CallResource
+  readonly #rules: CallRules
+  readonly #subject: Subject
+  readonly #target: CallTarget
+  readonly #quota: Quota | null
+  readonly #money: CallMoney | null
   readonly #startedAt: EpochMs
   #resourceName: string
   #phase: Phase = 'waiting'
+  /** Whether the store has been asked for a place, which is to be left again. */
+  #isInLine = false
+  /** Whether it lets another go first, whose prompt it can read from the cache. */
+  #isParked = false
   /** Whether it has had to wait since it was last sent, if it ever was. */
   #isStanding = false
-  readonly #cost: CallCost
+  #cost: CallCost
+  #standings: Promise<readonly LimitStanding[]> | null = null
+  /** What the caller is told of its limits and budgets. */
+  #ownHeaders: OwnHeaders = {}
   #attempts = 0
   /** Attempts that met the provider in trouble, or not at all. A limit that refuses is no trouble. */
   #troubles = 0
@@ -57,23 +90,33 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
   #waitingSince: EpochMs
   #flight: Flight | null = null
   #status = 0
-  #answerHeaders: Headers = {}
-  #errorChunks: Buffer[] = []
+  #error: ErrorAnswer | null = null
   #errorSays: Observation = { limits: [], sentAt: 0 }
-  #errorBytes = 0
 
   constructor(context: CallContext, request: CallRequest, caller: Caller) {
-    const { provider, operation, headers, body } = request
     this.#context = context
     this.#caller = caller
+    this.#rules = context.rules
     this.request = request
-    this.description = provider.describe(operation, headers, Buffer.isBuffer(body) ? body : null)
-    this.#resource = context.resourceOf(provider, headers, this.description.limitGroup)
-    this.#resourceName = this.#resource.name
-    this.scope = this.#resource.owner
-    this.flow = request.flow ?? this.description.session ?? this.#resource.fingerprint
+    this.#target = new CallTarget(context, request)
+    this.#subject = this.#rules.subjects.of(this.#identity())
+    this.#route()
+    this.#resourceName = this.#target.present.resource.name
+    this.scope = this.#target.present.resource.owner
+    this.lane = laneOf(this.#subject, request.lane)
+    this.flow =
+      this.#subject.flow ??
+      request.flow ??
+      this.description.session ??
+      this.#target.present.resource.fingerprint
     this.#startedAt = this.#waitingSince = context.clock.now()
     this.#cost = new CallCost(this, context.estimator, this.#startedAt)
+    this.#quota = this.#createQuota()
+    this.#money = this.#createMoney()
+  }
+
+  get description(): Description {
+    return this.#target.present.description
   }
 
   get provider(): Provider {
@@ -101,43 +144,156 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
   }
 
   enqueue(): void {
-    this.#enqueue().catch((error: unknown) => {
-      const isOutage = error instanceof StoreUnreachable
-      if (!isOutage) this.#context.events.failed(error)
-      if (this.#phase !== 'waiting') return
-      const message = isOutage ? NO_STORE : 'Headgate could not keep a place in line; try again.'
-      this.#refuse('store_failed', message, 1000)
+    this.#begin().catch((error: unknown) => this.#failToBegin(error))
+  }
+
+  async #begin(): Promise<void> {
+    const refusal = this.#judge()
+    if (refusal) {
+      this.#refuseWith(refusal)
+      return
+    }
+    if (this.#quota && !(await this.#takeQuota(this.#quota))) return
+    await this.#enqueue()
+  }
+
+  /** What the subject's tier forbids whatever is left of its limits. */
+  #judge(): Refusal | null {
+    const subject = this.#subject
+    const isBatch = this.request.operation.pool === 'batches' && this.request.method === 'POST'
+    // What a batch will run is not looked into: whoever is bound by models or money may send none.
+    if (isBatch && mindsModels(subject)) return forbiddenModel(subject, null)
+    if (isBatch && !this.#rules.sendsUnpriced && bindsMoney(subject)) return PRICE_UNKNOWN
+    if (!this.isMetered) return null
+    const forbidden = forbiddenModel(subject, this.model)
+    if (forbidden) return forbidden
+    const { maxTokensPerRequest, shadowMaxTokensPerRequest } = subject
+    if (maxTokensPerRequest === null && shadowMaxTokensPerRequest === null) return null
+    const tokens = this.#cost.largestTokens(this.#startedAt)
+    if (overCap(subject, shadowMaxTokensPerRequest, tokens))
+      this.#context.events.shadowed(this.#facts(), 'max_tokens_per_request')
+    return overCap(subject, maxTokensPerRequest, tokens)
+  }
+
+  /** False when the call has been refused, or has gone. */
+  async #takeQuota(quota: Quota): Promise<boolean> {
+    const answer = await quota.take()
+    if (this.#phase !== 'waiting' || answer.kind === 'let_go') return false
+    const { clock, events } = this.#context
+    if (answer.kind === 'refused') {
+      this.#refuseWith(limitRefusal(answer.refusal, clock.now()))
+      return false
+    }
+    for (const { subject } of answer.shadowed)
+      events.shadowed(this.#facts(), `limits of ${subject}`)
+    // It is known before the call's turn comes, as a rule, and not waited for twice.
+    this.#standings = quota.standings().catch((error: unknown) => {
+      if (!(error instanceof StoreUnreachable)) events.failed(error)
+      return []
     })
+    return true
   }
 
   async #enqueue(): Promise<void> {
+    const placement = await this.#joinLine(null)
+    if (placement.kind === 'admitted') this.granted()
+    else if (this.#phase !== 'waiting') return
+    else if (this.#isTooLong(placement) && (await this.#takeFallback(placement))) return
+    else if (placement.kind === 'refused') this.#refusePlacement(placement)
+    else this.#stand()
+  }
+
+  async #joinLine(place: Place | null): Promise<Placement> {
     const { request } = this
+    const { body } = this.#target.present
     // Where others wait, tokens are scarce: what the cache will hold in a moment is not read afresh.
     const parked = this.#context.waits.size > 0 && this.hasLeader(this.#startedAt)
     if (parked) this.#context.followers.add(this)
-    const placement = await this.#store.enqueue({
+    this.#isParked = parked
+    this.#isInLine = true
+    return await this.#store.enqueue({
       id: request.id,
       resource: this.#resourceName,
       flow: this.flow,
-      lane: request.lane,
-      weight: 1,
+      lane: this.lane,
+      weight: this.#subject.weight,
       estimate: this.#cost.reserved,
       deadlineAt: request.deadlineAt,
-      place: Buffer.isBuffer(request.body)
-        ? this.#context.abandoned.reclaim(this.#identity(request.body), this.#startedAt)
-        : null,
+      place:
+        place ??
+        (Buffer.isBuffer(body)
+          ? this.#context.abandoned.reclaim(this.#placeKey(body), this.#startedAt)
+          : null),
       parked,
       holder: null,
     })
-    if (placement.kind === 'admitted') this.granted()
-    else if (this.#phase !== 'waiting') return
-    else if (placement.kind === 'refused') this.#refusePlacement(placement)
-    else this.#stand(parked)
+  }
+
+  #isTooLong({ expectedAt }: Prediction): boolean {
+    return expectedAt - this.#context.clock.now() > this.#rules.fallbackAfterMs
+  }
+
+  /**
+   * Takes the first of the other models that has a shorter wait. False when none has: then the call
+   * has its old place again. True also when its turn came meanwhile.
+   */
+  async #takeFallback(first: Exclude<Placement, { kind: 'admitted' }>): Promise<boolean> {
+    const models = this.#fallbacks()
+    if (models.length === 0) return false
+    const before = { ...this.#target.present }
+    let place: Place | null = null
+    if (first.kind === 'waiting') {
+      place = await this.#leaveLine()
+      if (!place || this.#phase !== 'waiting') return true
+    }
+    for (const model of models) {
+      if (!this.#aim(model, 'wait')) continue
+      const placement = await this.#joinLine(null)
+      if (this.#phase !== 'waiting') return true
+      if (placement.kind === 'admitted') this.granted()
+      else if (placement.kind === 'waiting' && !this.#isTooLong(placement)) this.#stand()
+      else if (placement.kind === 'refused' || (await this.#leaveLine())) continue
+      return true
+    }
+    if (this.#phase !== 'waiting') return true
+    this.#target.present = before
+    this.#aimed()
+    if (first.kind === 'refused') return false
+    const again = await this.#joinLine(place)
+    if (again.kind === 'admitted') this.granted()
+    else if (this.#phase === 'waiting') this.#stand()
+    return true
+  }
+
+  #fallbacks(): readonly string[] {
+    return this.isMetered ? fallbacksOf(this.#rules.fallbacks, this.#subject, this.model) : []
+  }
+
+  /** Null when it was admitted in the same moment: then its grant is on its way, or has come. */
+  async #leaveLine(): Promise<Place | null> {
+    this.#context.followers.remove(this)
+    const place = await this.#store.cancel(this.#resourceName, this.request.id)
+    if (place) this.#isInLine = false
+    return place
+  }
+
+  #aim(model: string, reason: AimReason): boolean {
+    if (!this.#target.aim(model, reason)) return false
+    this.#aimed()
+    return true
+  }
+
+  #aimed(): void {
+    const { clock, estimator } = this.#context
+    this.#resourceName = this.#target.present.resource.name
+    this.#cost = new CallCost(this, estimator, clock.now())
+    this.#money?.aim(this.model)
   }
 
   /** It stands in line, or aside. */
-  #stand(isAside: boolean): void {
+  #stand(): void {
     const { clock, followers, waits, warmCalls } = this.#context
+    const isAside = this.#isParked
     this.#isStanding = true
     waits.set(this, this.#waitsUntil)
     const cachedUntil = this.#cost.cachedUntil(clock.now())
@@ -145,6 +301,24 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
     // Its leader may have begun before the store had answered.
     if (isAside && !followers.has(this)) this.rejoin()
     this.#caller.waiting()
+    if (this.#money && bindsMoney(this.#subject)) this.#foresee(this.#money)
+  }
+
+  /** Nobody waits for what the budget cannot bear in any case. */
+  #foresee(money: CallMoney): void {
+    const now = this.#context.clock.now()
+    money.foresee(this.#cost.forecast(now), now).then(
+      (answer) => {
+        if (this.#phase !== 'waiting' || answer.kind === 'reserved') return
+        this.#context.follow(
+          this.#leaveLine().then((place) => (place ? this.#payOtherwise(answer) : null)),
+        )
+      },
+      // Whether it can be written down matters when its turn has come.
+      (error: unknown) => {
+        if (!(error instanceof LedgerUnavailable)) this.#context.events.failed(error)
+      },
+    )
   }
 
   /** Its cached prompt is about to expire. */
@@ -171,7 +345,7 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
         this.#context.follow(this.#store.release(this.#resourceName, this.request.id))
       return
     }
-    const { clock, waits, upstream } = this.#context
+    const { clock, waits } = this.#context
     const now = clock.now()
     if (this.#isStanding && this.#cost.isDearer(now)) {
       // It goes back to the front of the line, and waits for what it needs by now.
@@ -181,20 +355,89 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
     waits.clear(this)
     this.#context.warmCalls.remove(this)
     this.#queuedMs += now - this.#waitingSince
-    this.#phase = 'sent'
     this.#isStanding = false
+    if (this.#standings || this.#subject.budgets.length > 0) {
+      this.#phase = 'reserving'
+      this.#reserve().catch((error: unknown) => this.#failToReserve(error))
+      return
+    }
+    this.#money?.note(this.#cost.forecast(now), now)
+    this.#send()
+  }
+
+  /** Sets money aside, and looks at what is left of the subject's limits, before the call is sent. */
+  async #reserve(): Promise<void> {
+    const now = this.#context.clock.now()
+    const reserving = this.#money?.reserve(this.#cost.forecast(now), now) ?? null
+    const [answer, standings] = await Promise.all([reserving, this.#standings ?? []])
+    if (this.#phase !== 'reserving') return
+    if (answer && answer.kind !== 'reserved') {
+      // The turn goes to somebody else: what comes now may take a while.
+      this.#phase = 'waiting'
+      this.#waitingSince = this.#context.clock.now()
+      await this.#store.release(this.#resourceName, this.request.id)
+      this.#isInLine = false
+      if (this.#phase === 'waiting') await this.#payOtherwise(answer)
+      return
+    }
+    const balances = answer?.balances ?? []
+    this.#ownHeaders = {
+      ...this.#ownHeaders,
+      ...budgetHeaders(balances),
+      ...limitHeaders(standings, now),
+    }
+    for (const balance of balances)
+      if (balance.budget.isShadow && leftOf(balance) < 0)
+        this.#context.events.shadowed(this.#facts(), `budget of ${balance.budget.subject}`)
+    this.#send()
+  }
+
+  /** The budget has no room for the call: for one of another model it may have. */
+  async #payOtherwise(answer: Exclude<MoneyAnswer, { kind: 'reserved' }>): Promise<void> {
+    if (this.#phase !== 'waiting') return
+    if (answer.kind === 'over_budget' && this.#target.present.aimedBy !== 'budget')
+      for (const model of this.#fallbacks())
+        if (this.#aim(model, 'budget') && (await this.#isAffordable())) {
+          if (this.#phase === 'waiting') await this.#enqueue()
+          return
+        }
+    if (this.#phase !== 'waiting') return
+    this.#refuseWith(
+      answer.kind === 'over_budget' ? budgetRefusal(answer.balance, answer.needed) : PRICE_UNKNOWN,
+    )
+  }
+
+  async #isAffordable(): Promise<boolean> {
+    const now = this.#context.clock.now()
+    const answer = await this.#money?.foresee(this.#cost.forecast(now), now)
+    return answer?.kind === 'reserved'
+  }
+
+  #failToReserve(error: unknown): void {
+    const isOutage = error instanceof LedgerUnavailable
+    if (!isOutage) this.#context.events.failed(error)
+    if (this.#phase !== 'reserving' && this.#phase !== 'waiting') return
+    this.#context.follow(this.#store.release(this.#resourceName, this.request.id))
+    this.#refuseWith(LEDGER_FAILED)
+  }
+
+  #send(): void {
+    const { clock, upstream } = this.#context
+    const now = clock.now()
+    this.#phase = 'sent'
     this.#attempts++
     this.#sentAt = now
     this.#revise(this.#cost.sent(now))
     const { request } = this
+    const { body, forwardHeaders } = this.#target.present
     const base = this.#context.baseOf(request.provider)
     this.#flight = upstream.send(
       {
         origin: base.origin,
         method: request.method,
         path: base.pathPrefix + request.operation.upstreamPath,
-        headers: request.forwardHeaders,
-        body: request.body,
+        headers: forwardHeaders,
+        body,
       },
       this,
     )
@@ -202,21 +445,35 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
 
   /** The caller has gone: leave the line, or end the request, at once. */
   abandon(): void {
-    if (this.#phase === 'over') return
-    const { abandoned, clock, events, store } = this.#context
-    const { request } = this
-    if (this.#phase !== 'waiting') {
-      this.#flight?.abort()
-      this.#settle('abandoned')
-      return
+    switch (this.#phase) {
+      case 'over':
+        return
+      case 'waiting':
+        this.#abandonLine()
+        return
+      case 'reserving': {
+        const facts = this.#facts()
+        this.#end()
+        this.#context.events.cancelled(facts)
+        this.#context.follow(this.#store.release(this.#resourceName, this.request.id))
+        return
+      }
+      default:
+        this.#flight?.abort()
+        this.#settle('abandoned')
     }
+  }
+
+  #abandonLine(): void {
+    const { abandoned, clock, events } = this.#context
+    const { body } = this.#target.present
     const facts = this.#facts()
+    const left = this.#isInLine ? this.#leaveLine() : Promise.resolve(null)
     this.#end()
     events.cancelled(facts)
     this.#context.follow(
-      store.cancel(this.#resourceName, request.id).then((place) => {
-        if (place && Buffer.isBuffer(request.body))
-          abandoned.keep(this.#identity(request.body), place, clock.now())
+      left.then((place) => {
+        if (place && Buffer.isBuffer(body)) abandoned.keep(this.#placeKey(body), place, clock.now())
       }),
     )
   }
@@ -224,7 +481,7 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
   /** The gate closes: a call that still waits is refused, one under way goes on. */
   turnAway(): void {
     if (this.#phase !== 'waiting') return
-    this.#leaveLine()
+    if (this.#isInLine) this.#context.follow(this.#leaveLine())
     this.#refuse('shutting_down', 'Headgate is shutting down; send the request again.', 1000)
   }
 
@@ -235,20 +492,23 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
   }
 
   async #waitedOut(): Promise<void> {
-    const position = await this.#store.position(this.#resourceName, this.request.id)
+    const { resource, id } = this.#quota?.waitsFor ?? {
+      resource: this.#resourceName,
+      id: this.request.id,
+    }
+    const position = await this.#store.position(resource, id)
     if (this.#phase !== 'waiting') return
-    const place = this.#store.cancel(this.#resourceName, this.request.id)
+    const left = this.#isInLine ? this.#leaveLine() : null
     const { abandoned, clock } = this.#context
-    const { body } = this.request
+    const { body } = this.#target.present
     const now = clock.now()
     const expectedMs = position ? Math.max(0, position.expectedAt - now) : null
     // A caller that is only let go before it gives up by itself is asked back at once.
     const retryAfterMs = now < this.request.deadlineAt ? 1000 : expectedMs
-    const message = describeWait('waited_out', this.#resourceName, position, now)
-    this.#refuse('waited_out', message, retryAfterMs)
+    this.#refuse('waited_out', describeWait('waited_out', resource, position, now), retryAfterMs)
     // Whoever is told to try again finds the old place.
-    const kept = await place
-    if (kept && Buffer.isBuffer(body)) abandoned.keep(this.#identity(body), kept, now)
+    const kept = await left
+    if (kept && Buffer.isBuffer(body)) abandoned.keep(this.#placeKey(body), kept, now)
   }
 
   /** Its resource turned out to be part of another, which has taken in all that waited. */
@@ -264,10 +524,10 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
   onHeaders(status: number, headers: Headers): void {
     if (this.#phase !== 'sent') return
     this.#status = status
-    this.#answerHeaders = headers
     const observation = this.#readLimits(headers)
     if (status >= 400) {
       this.#phase = 'erring'
+      this.#error = new ErrorAnswer(status, headers)
       this.#errorSays = observation
       return
     }
@@ -277,26 +537,26 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
     const firstAnswerMs = this.isStream ? clock.now() - this.#sentAt : null
     this.#context.follow(store.answered(this.#resourceName, firstAnswerMs))
     this.#cost.open(headers)
-    this.#caller.respond(status, headers, this.#queuedMs)
+    this.#caller.respond(status, headers, this.#headersOfItsOwn())
   }
 
   onData(chunk: Buffer): boolean {
-    if (this.#phase === 'erring') return this.#readError(chunk)
+    if (this.#error) return this.#readError(this.#error, chunk)
     if (this.#phase !== 'answering') return true
     this.#revise(this.#cost.read(chunk, this.#context.clock.now()))
     return this.#caller.write(chunk)
   }
 
   onEnd(): void {
-    if (this.#phase === 'erring') {
-      this.#judge()
+    if (this.#error) {
+      this.#weigh(this.#error)
       return
     }
     if (this.#phase !== 'answering') return
     this.#cost.end()
     const isError = this.#status >= 400 || this.#cost.hasFailed
-    this.#settle(isError ? 'provider_error' : 'answered')
-    this.#caller.end()
+    const cost = this.#settle(isError ? 'provider_error' : 'answered')
+    this.#caller.end(cost === null ? {} : { 'x-headgate-cost-usd': formatUsd(cost) })
   }
 
   onFailure(failure: UpstreamFailure): void {
@@ -306,9 +566,9 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
       this.#caller.fail(upstreamRefusal(this.provider.name, failure))
       return
     }
-    if (this.#phase === 'erring') {
+    if (this.#error) {
       // The status has come, and with it what matters.
-      this.#judge()
+      this.#weigh(this.#error)
       return
     }
     const canRetry =
@@ -330,7 +590,8 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
   }
 
   get #canSendAgain(): boolean {
-    return this.request.body === null || Buffer.isBuffer(this.request.body)
+    const { body } = this.#target.present
+    return body === null || Buffer.isBuffer(body)
   }
 
   /** When the call stops waiting: at its deadline, or before its client gives up by itself. */
@@ -339,15 +600,19 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
     return this.isStream ? deadlineAt : Math.min(deadlineAt, this.#startedAt + longestPlainWaitMs)
   }
 
-  #identity(body: Buffer) {
-    return { flow: this.flow, resource: this.#resource.name, body }
+  #placeKey(body: Buffer) {
+    return { flow: this.flow, resource: this.#target.present.resource.name, body }
   }
 
   #readLimits(headers: Headers): Observation {
     const { provider } = this.request
     const { limits, organization } = provider.observe(headers)
     if (organization !== null)
-      this.#context.learnOrganization(provider, this.#resource.fingerprint, organization)
+      this.#context.learnOrganization(
+        provider,
+        this.#target.present.resource.fingerprint,
+        organization,
+      )
     return { limits, sentAt: this.#sentAt }
   }
 
@@ -359,7 +624,7 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
   /** Its lease stays where it was given, but news and waiting belong where all others look by now. */
   get #presentName(): string {
     const { provider } = this.request
-    return this.#context.nameOf(provider, this.#resource, this.description.limitGroup)
+    return this.#context.nameOf(provider, this.#target.present.resource, this.limitGroup)
   }
 
   #revise(revision: Revision | null): void {
@@ -370,22 +635,21 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
     if (isFirst) this.#context.followers.look(this.scope)
   }
 
-  #readError(chunk: Buffer): boolean {
-    this.#errorChunks.push(chunk)
-    this.#errorBytes += chunk.length
-    if (this.#errorBytes > MOST_ERROR_BYTES) {
+  #readError(error: ErrorAnswer, chunk: Buffer): boolean {
+    error.read(chunk)
+    if (error.isTooLong) {
       this.#observe(this.#errorSays)
-      this.#passError()
+      this.#passError(error)
     }
     return true
   }
 
   /** Decides what the provider's error means, now that it is whole. */
-  #judge(): void {
-    const body = Buffer.concat(this.#errorChunks).toString('utf8')
-    const verdict = this.request.provider.classify(this.#status, this.#answerHeaders, body)
+  #weigh(error: ErrorAnswer): void {
+    const { status, headers } = error
+    const verdict = this.request.provider.classify(status, headers, error.text())
     if (verdict.kind === 'rate_limited') {
-      this.#bounceRateLimited(verdict)
+      this.#bounceRateLimited(error, verdict)
       return
     }
     this.#observe(this.#errorSays)
@@ -397,17 +661,20 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
     // An error of the request's own shows that the provider is there.
     if (verdict.kind === 'final')
       this.#context.follow(this.#store.answered(this.#presentName, null))
-    this.#passError()
+    this.#passError(error)
   }
 
-  #bounceRateLimited(verdict: Extract<Verdict, { kind: 'rate_limited' }>): void {
+  #bounceRateLimited(
+    error: ErrorAnswer,
+    verdict: Extract<Verdict, { kind: 'rate_limited' }>,
+  ): void {
     const { retryAfterMs } = verdict
     const now = this.#context.clock.now()
     if (!this.#canSendAgain || now + (retryAfterMs ?? 0) > this.request.deadlineAt) {
       // Not for this caller to wait for: it hears the provider's own words. The others wait.
       const refusal = { retryAfterMs, observation: this.#errorSays }
       this.#context.follow(this.#store.refused(this.#presentName, refusal))
-      this.#passError()
+      this.#passError(error)
       return
     }
     this.#waitAgain('rate_limited')
@@ -448,56 +715,63 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
   #waitAgain(reason: 'rate_limited' | 'overloaded' | 'connection'): void {
     const { clock, events, waits } = this.#context
     events.bounced(this.#facts(), reason, this.#status || null)
+    this.#money?.failedOnce(this.#attempts, reason === 'connection' ? 'unreachable' : reason)
     this.#cost.failed()
     this.#context.followers.look(this.scope)
     this.#phase = 'waiting'
     this.#isStanding = true
     this.#waitingSince = clock.now()
     this.#status = 0
-    this.#errorChunks = []
-    this.#errorBytes = 0
+    this.#error = null
     waits.set(this, this.#waitsUntil)
     this.#caller.waiting()
   }
 
   /** The provider's error is the answer. */
-  #passError(): void {
-    const chunks = this.#errorChunks
-    this.#errorChunks = []
-    const isWhole = this.#errorBytes <= MOST_ERROR_BYTES
-    this.#caller.respond(this.#status, this.#answerHeaders, this.#queuedMs)
-    for (const chunk of chunks) this.#caller.write(chunk)
-    if (!isWhole) {
+  #passError(error: ErrorAnswer): void {
+    this.#error = null
+    this.#caller.respond(error.status, error.headers, this.#headersOfItsOwn())
+    for (const chunk of error.takeChunks()) this.#caller.write(chunk)
+    if (error.isTooLong) {
       this.#phase = 'answering'
       return
     }
     this.#settle('provider_error')
-    this.#caller.end()
+    this.#caller.end({})
   }
 
-  /** Ends the lease with what the call cost, as far as it is known. */
-  #settle(outcome: Outcome): void {
+  /** Ends the lease with what the call cost, as far as it is known. Returns its price in nano-dollars. */
+  #settle(outcome: Outcome): number | null {
     const { clock, events } = this.#context
-    const { actual, isExact } = this.#cost.settle(outcome, this.#status, clock.now())
+    const { actual, used, isExact } = this.#cost.settle(outcome, this.#status, clock.now())
+    const cost = this.#money?.settle(this.#attempts, outcome, used, isExact) ?? null
+    this.#quota?.settle(actual, isExact)
     this.#end()
     this.#context.follow(this.#store.settle(this.#resourceName, this.request.id, actual, isExact))
-    events.settled(this.#facts(), outcome, this.#status || null, actual)
+    events.settled(this.#facts(), outcome, this.#status || null, { ...actual, cost: cost ?? 0 })
+    return cost
   }
 
   /** No answer came: what was never sent cost nothing, what was sent may have. */
   #settleUnanswered(failure: UpstreamFailure): void {
     const { id } = this.request
+    const { clock } = this.#context
+    const { reserved } = this.#cost
+    const isSent = failure.kind !== 'unreachable'
+    if (isSent) {
+      const { expected } = this.#cost.forecast(clock.now())
+      this.#money?.settle(this.#attempts, 'broken', this.isMetered ? expected : null, false)
+      this.#quota?.settle(reserved, false)
+    } else {
+      this.#money?.settle(this.#attempts, 'unreachable', null, true)
+    }
     this.#cost.failed()
     this.#end()
     this.#context.follow(
-      failure.kind === 'unreachable'
-        ? this.#store.release(this.#resourceName, id)
-        : this.#store.settle(this.#resourceName, id, this.#cost.reserved, false),
+      isSent
+        ? this.#store.settle(this.#resourceName, id, reserved, false)
+        : this.#store.release(this.#resourceName, id),
     )
-  }
-
-  #leaveLine(): void {
-    this.#context.follow(this.#store.cancel(this.#resourceName, this.request.id))
   }
 
   #refusePlacement(placement: Extract<Placement, { kind: 'refused' }>): void {
@@ -508,34 +782,124 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
   }
 
   #refuse(reason: RefusalReason, message: string, retryAfterMs: number | null): void {
-    const refusal: Refusal = { reason, message, retryAfterMs }
+    this.#refuseWith({ reason, message, retryAfterMs })
+  }
+
+  #refuseWith(refusal: Refusal): void {
     const facts = this.#facts()
     this.#end()
     this.#context.events.refused(facts, refusal)
     this.#caller.refuse(refusal)
   }
 
+  #failToBegin(error: unknown): void {
+    const isOutage = error instanceof StoreUnreachable
+    const isUnwritten = error instanceof LedgerUnavailable
+    if (!isOutage && !isUnwritten) this.#context.events.failed(error)
+    if (this.#phase !== 'waiting') return
+    if (isUnwritten) {
+      this.#refuseWith(LEDGER_FAILED)
+      return
+    }
+    const message = isOutage ? NO_STORE : 'Headgate could not keep a place in line; try again.'
+    this.#refuse('store_failed', message, 1000)
+  }
+
+  /** Whoever ends without having settled gives back what was taken. */
   #end(): void {
     this.#phase = 'over'
     this.#flight = null
+    this.#error = null
+    this.#quota?.letGo()
+    this.#money?.release()
     this.#context.forget(this)
     this.#context.followers.remove(this)
     this.#context.warmCalls.remove(this)
     this.#context.followers.look(this.scope)
   }
 
+  #identity(): Identity {
+    const { identity, believesBody } = this.request
+    const { user } = this.description
+    return identity.user === null && believesBody && user !== null
+      ? { ...identity, user }
+      : identity
+  }
+
+  #route(): void {
+    const { model } = this.description
+    const route = this.isMetered && model !== null ? routeOf(this.#subject, model) : null
+    if (route !== null) this.#target.aim(route, 'tier')
+  }
+
+  #createQuota(): Quota | null {
+    const { id, deadlineAt, operation } = this.request
+    const { scopes } = this.#subject
+    if (scopes.length === 0 || !COUNTED_POOLS.has(operation.pool)) return null
+    return new Quota(this.#context, {
+      id,
+      scopes,
+      lane: this.lane,
+      flow: this.flow,
+      estimate: this.#cost.reserved,
+      deadlineAt,
+      onWaiting: () => {
+        this.#context.waits.set(this, this.#waitsUntil)
+        this.#caller.waiting()
+      },
+    })
+  }
+
+  #createMoney(): CallMoney | null {
+    const { ledger, events, follow } = this.#context
+    if (!ledger || !this.isMetered) return null
+    const { identity, tier, budgets } = this.#subject
+    const { id, provider } = this.request
+    const { user, team, key } = identity
+    const call = { id, user, team, key, tier, provider: provider.name, model: this.model }
+    return new CallMoney(call, {
+      ledger,
+      prices: this.#rules.prices,
+      budgets,
+      sendsUnpriced: this.#rules.sendsUnpriced || !bindsMoney(this.#subject),
+      follow,
+      settled: ({ warnings }) => {
+        for (const warning of warnings) events.budgetWarned(warning)
+      },
+    })
+  }
+
+  #headersOfItsOwn(): OwnHeaders {
+    const { aimedBy, description } = this.#target.present
+    return {
+      ...this.#ownHeaders,
+      ...(aimedBy !== null && {
+        'x-headgate-model': description.model ?? '',
+        'x-headgate-model-reason': aimedBy,
+      }),
+      'x-headgate-queued-ms': String(Math.round(this.#queuedMs)),
+    }
+  }
+
   #facts(): CallFacts {
     const now = this.#context.clock.now()
-    const waitsMs = this.#phase === 'waiting' ? now - this.#waitingSince : 0
+    const isWaiting = this.#phase === 'waiting'
     return {
       id: this.request.id,
       resource: this.#resourceName,
       flow: this.flow,
-      lane: this.request.lane,
+      user: this.#subject.identity.user,
+      tier: this.#subject.tier,
+      lane: this.lane,
       model: this.description.model,
       attempts: this.#attempts,
-      queuedMs: Math.round(this.#queuedMs + waitsMs),
+      queuedMs: Math.round(this.#queuedMs + (isWaiting ? now - this.#waitingSince : 0)),
       durationMs: Math.round(now - this.#startedAt),
     }
   }
 }
+
+/** Which of the provider's pools run a model: the others cost its user nothing. */
+const COUNTED_POOLS: ReadonlySet<string> = new Set(['model', 'batches'])
+
+const bindsMoney = ({ budgets }: Subject): boolean => budgets.some(({ isShadow }) => !isShadow)

@@ -5,7 +5,7 @@ import { readWishes } from './caller-wishes.ts'
 const NONE = {
   kind: 'read',
   flow: null,
-  lane: 'normal',
+  lane: null,
   maxWaitMs: Number.POSITIVE_INFINITY,
   deadlineAt: Number.POSITIVE_INFINITY,
 }
@@ -34,11 +34,9 @@ describe('readWishes', () => {
     })
   })
 
-  it('takes the user for the flow where no flow is named', () => {
-    expect(readWishes({ 'x-headgate-user': 'alice' }, true)).toMatchObject({ flow: 'alice' })
-    const both = { 'x-headgate-user': 'alice', 'x-headgate-flow': 'agent' }
-    expect(readWishes(both, true)).toMatchObject({ flow: 'agent' })
+  it('takes an empty name for none, and leaves who is calling to others', () => {
     expect(readWishes({ 'x-headgate-flow': '' }, true)).toEqual(NONE)
+    expect(readWishes({ 'x-headgate-user': 'alice' }, true)).toEqual(NONE)
   })
 
   it('bounds what is kept of a name', () => {

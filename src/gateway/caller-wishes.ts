@@ -2,14 +2,15 @@
 // Must not know: what is done with them.
 import type { IncomingHttpHeaders } from 'node:http'
 import type { EpochMs } from '../core/clock.ts'
-import { DEFAULT_LANE, LANES, type Lane, parseLane } from '../core/lane.ts'
+import { LANES, type Lane, parseLane } from '../core/lane.ts'
 import { parseDuration } from '../policy/units.ts'
 
 export type CallerWishes =
   | {
       readonly kind: 'read'
       readonly flow: string | null
-      readonly lane: Lane
+      /** Null when none is wished. */
+      readonly lane: Lane | null
       readonly maxWaitMs: number
       /** Infinity when none is wished. */
       readonly deadlineAt: EpochMs
@@ -19,7 +20,7 @@ export type CallerWishes =
 const NO_WISHES: CallerWishes = {
   kind: 'read',
   flow: null,
-  lane: DEFAULT_LANE,
+  lane: null,
   maxWaitMs: Number.POSITIVE_INFINITY,
   deadlineAt: Number.POSITIVE_INFINITY,
 }
@@ -32,16 +33,16 @@ const textOf = (value: string | string[] | undefined): string | null =>
 /**
  * Reads the wishes; a header that makes no sense is an error, not ignored.
  *
- * @param isTrusted whether callers may say who they are and how urgent: those of this machine may.
+ * @param isTrusted whether callers may say how they share and how urgent they are.
  */
 export function readWishes(headers: IncomingHttpHeaders, isTrusted: boolean): CallerWishes {
   const lane = isTrusted ? textOf(headers['x-headgate-lane']) : null
-  const flow = isTrusted ? flowOf(headers) : null
+  const flow = isTrusted ? textOf(headers['x-headgate-flow']) : null
   const maxWait = textOf(headers['x-headgate-max-wait'])
   const deadline = textOf(headers['x-headgate-deadline'])
   if (lane === null && flow === null && maxWait === null && deadline === null) return NO_WISHES
-  const knownLane = lane === null ? DEFAULT_LANE : parseLane(lane)
-  if (!knownLane)
+  const knownLane = lane === null ? null : parseLane(lane)
+  if (lane !== null && knownLane === null)
     return bad('x-headgate-lane', `'${clip(lane)}' is no lane; use one of ${LANES.join(', ')}`)
   const parsedWait = maxWait === null ? null : parseDuration(maxWait)
   if (parsedWait?.kind === 'refused')
@@ -57,9 +58,6 @@ export function readWishes(headers: IncomingHttpHeaders, isTrusted: boolean): Ca
     deadlineAt: wishedAt,
   }
 }
-
-const flowOf = (headers: IncomingHttpHeaders): string | null =>
-  textOf(headers['x-headgate-flow']) ?? textOf(headers['x-headgate-user'])
 
 const clip = (text: string | null): string => (text ?? '').slice(0, 60)
 

@@ -7,6 +7,8 @@ import type { Clock } from '../core/clock.ts'
 import { Deadlines } from '../core/deadlines.ts'
 import type { RefusalReason } from '../core/refusal.ts'
 import type { Dispatcher } from '../dispatch/dispatcher.ts'
+import { type Identified, identify, type TrustRules } from '../policy/identity.ts'
+import type { KeyRing } from '../policy/key-ring.ts'
 import type { Provider } from '../providers/provider.ts'
 import { PROVIDERS, type Route, routeProvider } from '../providers/providers.ts'
 import { BodyBudget, dropBody, readBody } from './body.ts'
@@ -15,19 +17,32 @@ import { forwardedHeaders } from './headers.ts'
 import { HttpCaller, sendRefusal, writeRefusal } from './http-caller.ts'
 import { patienceOf } from './patience.ts'
 
+/** Who may come in. Replaced whole when the configuration changes. */
+export interface DoorRules {
+  readonly keys: KeyRing
+  readonly trust: TrustRules
+  /** In lower case. */
+  readonly userHeader: string
+  readonly maxWaitMs: number
+  /** The gateway's own key for a provider, sent instead of the callers'; null lets theirs pass. */
+  readonly ownKeyOf: (provider: Provider) => string | null
+}
+
 export interface GatewayOptions {
   readonly clock: Clock
   readonly dispatcher: Dispatcher
   readonly host: string
   readonly port: number
-  readonly maxWaitMs: number
+  readonly rules: DoorRules
   /** `auto`: waiting clients are shown life in the way that each understands. */
   readonly keepalive: 'auto' | 'off'
   readonly maxBodyMemory: number
-  /** The gateway's own key for a provider, sent instead of the callers'; null lets theirs pass. */
-  readonly ownKeyOf: (provider: Provider) => string | null
   /** Answers the paths that are Headgate's own. Returns false for any other. */
   readonly control: (request: IncomingMessage, response: ServerResponse) => boolean
+  /** A request was refused before it became a call. */
+  readonly turnedAway: (reason: RefusalReason) => void
+  /** Somebody who is not trusted to has named a user. */
+  readonly distrusted: (address: string | null) => void
   readonly failed: (error: unknown) => void
 }
 
@@ -36,21 +51,28 @@ const KEEP_ALIVE_MS = 75_000
 /** Receiving a body may take as long as waiting for its turn: large ones are read only then. */
 const RECEIVE_TIMEOUT_MS = 30 * 60_000
 
+/** What is known of a request once it may come in. */
+interface Entry {
+  readonly id: string
+  readonly wishes: Extract<CallerWishes, { kind: 'read' }>
+  readonly who: Extract<Identified, { kind: 'identified' }>
+  readonly ownKey: string | null
+}
+
 export class Gateway {
   readonly #options: GatewayOptions
   readonly #server: Server
   readonly #bodies: BodyBudget
   readonly #lifeSigns: Deadlines<HttpCaller>
-  /** Where only this machine can call, callers may say who they are. */
-  readonly #trustsCallers: boolean
   /** Answers whose last byte has not gone, from the request's first byte on. */
   readonly #open = new Set<ServerResponse>()
+  rules: DoorRules
   #isClosing = false
   #whenAnswered: () => void = () => {}
 
   constructor(options: GatewayOptions) {
     this.#options = options
-    this.#trustsCallers = isLoopback(options.host)
+    this.rules = options.rules
     this.#bodies = new BodyBudget(options.maxBodyMemory)
     this.#lifeSigns = new Deadlines(options.clock, (caller) => caller.showLife())
     this.#server = createServer(
@@ -141,18 +163,30 @@ export class Gateway {
     id: string,
   ): Promise<void> {
     const { provider } = route
-    const ownKey = this.#options.ownKeyOf(provider)
+    const ownKey = this.rules.ownKeyOf(provider)
     if (ownKey !== null && request.headers.origin !== undefined) {
       const message =
         'Headgate holds the key, so it does not answer web pages: any page could spend with it.'
       this.#refuse(request, response, provider, id, 'forbidden', message)
       return
     }
-    const wishes = readWishes(request.headers, this.#trustsCallers)
+    const address = request.socket.remoteAddress ?? null
+    const wishes = readWishes(request.headers, this.rules.trust.trusts(address))
     if (wishes.kind === 'bad') {
       this.#refuse(request, response, provider, id, 'bad_request', wishes.message)
       return
     }
+    const who = this.#identify(request, provider, address)
+    if (who.kind === 'refused') {
+      this.#refuse(request, response, provider, id, who.reason, `Headgate: ${who.message}.`)
+      return
+    }
+    if (who.isDistrusted) this.#options.distrusted(address)
+    if (who.isVirtual && ownKey === null) {
+      this.#refuse(request, response, provider, id, 'forbidden', noKeyFor(provider))
+      return
+    }
+    const entry: Entry = { id, wishes, who, ownKey }
     if (route.operation.body === 'read') {
       const read = await readBody(request, route.operation.maxBodyBytes, this.#bodies)
       if (read.kind === 'caller_gone') return
@@ -161,9 +195,9 @@ export class Gateway {
         this.#refuse(request, response, provider, id, read.kind, message)
         return
       }
-      this.#start(request, response, route, id, wishes, ownKey, read.body)
+      this.#start(request, response, route, entry, read.body)
     } else {
-      this.#start(request, response, route, id, wishes, ownKey, null)
+      this.#start(request, response, route, entry, null)
     }
   }
 
@@ -171,12 +205,11 @@ export class Gateway {
     request: IncomingMessage,
     response: ServerResponse,
     { provider, operation }: Route,
-    id: string,
-    wishes: Extract<CallerWishes, { kind: 'read' }>,
-    ownKey: string | null,
+    { id, wishes, who, ownKey }: Entry,
     body: Buffer | null,
   ): void {
-    const { clock, dispatcher, keepalive, maxWaitMs } = this.#options
+    const { clock, dispatcher, keepalive } = this.#options
+    const { maxWaitMs, trust } = this.rules
     const now = clock.now()
     const patience = keepalive === 'auto' ? patienceOf(request.headers, request.httpVersion) : null
     const caller = new HttpCaller({
@@ -203,6 +236,8 @@ export class Gateway {
           operation.body === 'stream',
         ),
         body: operation.body === 'stream' ? request : body,
+        identity: who.identity,
+        believesBody: trust.metadataUser && trust.trusts(request.socket.remoteAddress ?? null),
         flow: wishes.flow,
         lane: wishes.lane,
         deadlineAt: Math.min(now + Math.min(maxWaitMs, wishes.maxWaitMs), wishes.deadlineAt),
@@ -211,6 +246,20 @@ export class Gateway {
       caller,
     )
     caller.attach(call)
+  }
+
+  #identify(request: IncomingMessage, provider: Provider, address: string | null): Identified {
+    const { keys, trust, userHeader } = this.rules
+    const { headers } = request
+    const claims = {
+      key: textOf(headers['x-headgate-key']),
+      credential: provider.credential(headers),
+      user: textOf(headers[userHeader]),
+      // Bodies are described later, and believed where no header says more.
+      metadataUser: null,
+      address,
+    }
+    return identify(claims, keys, trust, this.#options.clock.now())
   }
 
   /** Refuses before the body is read: the connection cannot be used again after that. */
@@ -222,6 +271,7 @@ export class Gateway {
     reason: RefusalReason,
     message: string,
   ): void {
+    this.#options.turnedAway(reason)
     const refusal = { reason, message, retryAfterMs: 1000 }
     if (request.complete) {
       sendRefusal(response, provider, refusal, id)
@@ -246,6 +296,8 @@ function anyProvider(): Provider {
   return first
 }
 
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127\./.test(host)
-}
+const textOf = (value: string | string[] | undefined): string | null =>
+  value === undefined ? null : String(value)
+
+const noKeyFor = ({ name }: Provider): string =>
+  `Headgate: a Headgate key came with this request, but the gate has no key of its own for ${name}: set providers.${name}.api_key.`

@@ -6,6 +6,7 @@ import type { Deadlines } from '../core/deadlines.ts'
 import type { Refusal } from '../core/refusal.ts'
 import type { Caller } from '../dispatch/caller.ts'
 import type { GovernedCall } from '../dispatch/governed-call.ts'
+import type { OwnHeaders } from '../dispatch/limit-headers.ts'
 import type { Headers, Provider } from '../providers/provider.ts'
 import { returnedHeaders } from './headers.ts'
 import { type Patience, PING_EVERY_MS } from './patience.ts'
@@ -70,15 +71,20 @@ export class HttpCaller implements Caller {
     this.#scheduleLifeSign()
   }
 
-  respond(status: number, headers: Headers, queuedMs: number): void {
+  respond(status: number, headers: Headers, own: OwnHeaders): void {
     this.#options.lifeSigns.clear(this)
     if (this.#isCommitted) {
       if (status >= 400) this.#lateError = []
       return
     }
     const returned = returnedHeaders(headers)
+    for (const name in own) returned[name] = own[name] ?? ''
     returned['x-headgate-request-id'] = this.#options.id
-    returned['x-headgate-queued-ms'] = String(Math.round(queuedMs))
+    if (this.#takesTrailers) {
+      // Only an answer whose length is not told beforehand can have something after it.
+      delete returned['content-length']
+      returned.trailer = COST_TRAILER
+    }
     this.#response.writeHead(status, returned)
     this.#isEventStream = String(headers['content-type']).startsWith('text/event-stream')
     if (this.#isEventStream) this.#response.flushHeaders()
@@ -98,7 +104,8 @@ export class HttpCaller implements Caller {
     return false
   }
 
-  end(): void {
+  end(trailers: OwnHeaders): void {
+    if (this.#takesTrailers && !this.#isCommitted) this.#response.addTrailers({ ...trailers })
     if (this.#lateError) {
       const error = Buffer.concat(this.#lateError).toString('utf8')
       this.#response.end(this.#options.provider.wrapStreamError(error))
@@ -123,6 +130,11 @@ export class HttpCaller implements Caller {
       this.#response.end(provider.renderStreamRefusal(refusal, id))
     // What broke off in the middle must not look whole.
     else this.#response.destroy()
+  }
+
+  /** Whether the caller says that it reads what comes after a body. */
+  get #takesTrailers(): boolean {
+    return this.#options.request.headers.te?.includes('trailers') ?? false
   }
 
   #commit(): void {
@@ -157,6 +169,8 @@ export class HttpCaller implements Caller {
     this.#options.onOver()
   }
 }
+
+const COST_TRAILER = 'x-headgate-cost-usd'
 
 const NEWLINE = 0x0a
 

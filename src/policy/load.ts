@@ -2,15 +2,19 @@
 // flags, defaults.
 import {
   type Document,
+  isAlias,
   isMap,
   isNode,
   isPair,
   isScalar,
   isSeq,
   LineCounter,
+  type Node,
+  type Pair,
   parseDocument,
   visit,
   type YAMLError,
+  type YAMLMap,
 } from 'yaml'
 import type { z } from 'zod'
 import { problemLine } from './problem.ts'
@@ -23,19 +27,25 @@ export interface ReadFile {
   /** Empty where the file has problems. */
   readonly config: FileConfig
   readonly problems: readonly string[]
+  /** `file:line:column: key` of what stands at a path. */
+  readonly placeOf: (path: Path) => string
 }
 
 type Path = readonly PropertyKey[]
+
+/** Keys whose values are never repeated in a message. */
+const SECRET_KEY = /(?:^|\.)(?:api_key|sha256|secret|token|webhook\.url)$/
 
 /** Checks the text of a file. `${NAME}` in a value stands for an environment variable. */
 export function readConfig(name: string, text: string, env: Environment): ReadFile {
   const file = new ConfigFile(name, text)
   const problems = [...file.syntaxProblems(), ...file.interpolate(env)]
-  if (problems.length > 0) return { config: {}, problems }
+  const placeOf = (path: Path): string => file.placeOf(path)
+  if (problems.length > 0) return { config: {}, problems, placeOf }
   const checked = fileSchema.safeParse(file.content())
-  return checked.success
-    ? { config: checked.data, problems }
-    : { config: {}, problems: checked.error.issues.flatMap((issue) => file.problemsOf(issue)) }
+  if (checked.success) return { config: checked.data, problems, placeOf }
+  const mistakes = checked.error.issues.flatMap((issue) => file.problemsOf(issue))
+  return { config: {}, problems: mistakes, placeOf }
 }
 
 /** A parsed file that knows where everything stands. */
@@ -103,30 +113,50 @@ class ConfigFile {
     if (issue.code === 'unrecognized_keys') {
       return issue.keys.map((key) => this.#unknownKey(issue.path, key))
     }
+    if (issue.code === 'invalid_key') return [this.#badName(issue)]
     const key = keyText(issue.path)
     const node = this.#nodeAt(issue.path)
     if (!node) {
       const at = this.#at(this.#nodeAt(issue.path.slice(0, -1))?.range?.[0])
       return [`${at}: ${key}: is missing, add it`]
     }
-    const at = [this.#at(node.range?.[0]), key].filter((part) => part !== '').join(': ')
-    const place = { at, isSecret: key.endsWith('api_key') }
+    const place = { at: this.placeOf(issue.path), isSecret: SECRET_KEY.test(key) }
     return [problemLine(place, isScalar(node) ? this.#source(node) : null, issue.message)]
   }
 
-  #unknownKey(path: Path, key: string): string {
-    const parent = path.length === 0 ? this.#document.contents : this.#nodeAt(path)
-    const pair = isMap(parent)
-      ? parent.items.find((item) => isScalar(item.key) && String(item.key.value) === key)
-      : undefined
-    const start = isNode(pair?.key) ? pair.key.range?.[0] : undefined
-    const what = `is not a known key, ${suggestion(key, keysAt(path))}`
-    return `${this.#at(start)}: ${keyText([...path, key])}: ${what}`
+  placeOf(path: Path): string {
+    const at = this.#at(this.#nodeAt(path)?.range?.[0])
+    return [at, keyText(path)].filter((part) => part !== '').join(': ')
   }
 
-  #nodeAt(path: Path) {
-    const node = path.length === 0 ? this.#document.contents : this.#document.getIn(path, true)
-    return isNode(node) ? node : null
+  #unknownKey(path: Path, key: string): string {
+    const what = `is not a known key, ${suggestion(key, keysAt(path))}`
+    return `${this.#keyAt(path, key)}: ${keyText([...path, key])}: ${what}`
+  }
+
+  /** Something has a name that it cannot have. */
+  #badName({ path, issues }: z.core.$ZodIssueInvalidKey): string {
+    const group = path.slice(0, -1)
+    const name = String(path.at(-1))
+    const at = `${this.#keyAt(group, name)}: ${keyText(group)}`
+    return problemLine({ at }, name, issues[0]?.message ?? 'is not understood')
+  }
+
+  /** Where a key itself stands. */
+  #keyAt(path: Path, key: string): string {
+    const group = this.#nodeAt(path)
+    const named = isMap(group) ? pairOf(group, key)?.key : undefined
+    return this.#at(isNode(named) ? named.range?.[0] : undefined)
+  }
+
+  #nodeAt(path: Path): Node | null {
+    let here: unknown = this.#document.contents
+    for (const step of path) {
+      if (isMap(here)) here = pairOf(here, String(step))?.value
+      else here = isSeq(here) && typeof step === 'number' ? here.items[step] : undefined
+      if (isAlias(here)) here = here.resolve(this.#document)
+    }
+    return isNode(here) ? here : null
   }
 
   /** What stands in the file, which is not what it means once variables are put in. */
@@ -139,6 +169,11 @@ class ConfigFile {
     const { line, col } = this.#lines.linePos(offset)
     return `${this.#name}:${line}:${col}`
   }
+}
+
+/** The entry of a key, which may be written as a number. */
+function pairOf(map: YAMLMap, key: string): Pair | undefined {
+  return map.items.find((item) => isScalar(item.key) && String(item.key.value) === key)
 }
 
 /** The path to the last of these nodes, each of which holds the next. */

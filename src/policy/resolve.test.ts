@@ -5,6 +5,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { ConfigError } from './problem.ts'
 import { loadSettings } from './resolve.ts'
 import type { Flags } from './setting-table.ts'
+import type { TeamRule, Tier } from './subject.ts'
 
 const MISTAKES = path.join(import.meta.dirname, 'fixtures/mistakes')
 const GOOD = path.join(import.meta.dirname, 'fixtures')
@@ -47,9 +48,6 @@ describe('mistakes in the file', () => {
     ],
     'key-camel-case.yaml': [
       'key-camel-case.yaml:2:3: queue.maxWait: is not a known key, did you mean max_wait?',
-    ],
-    'key-of-another-version.yaml': [
-      'key-of-another-version.yaml:1:1: default_tier: is not a known key, known here: listen, store, on_store_failure, queue, max_body_memory, providers, log',
     ],
     'key-twice.yaml': ['key-twice.yaml:3:3: max_wait: is written twice, keep one'],
     'limit-bad-window.yaml': [
@@ -131,6 +129,118 @@ describe('mistakes in the file', () => {
       'store-without-primary.yaml:1:8: store: the value names no primary, write its name after the hosts, such as redis+sentinel://host:26379/mymaster',
     ],
     'two-documents.yaml': ['two-documents.yaml:2:1: a second document begins, keep one'],
+    'admin-token-short.yaml': [
+      'admin-token-short.yaml:1:17: admin.token: the value is too short to be safe, write 16 characters or more',
+    ],
+    'allowed-models-empty.yaml': [
+      'allowed-models-empty.yaml:2:27: tiers.free.allowed_models: the value allows no model at all, name some or leave it out',
+    ],
+    'budget-fine-grained.yaml': [
+      'budget-fine-grained.yaml:2:19: tiers.free.budget: "0.0000000001 USD/day" has more than nine decimals, leave some out',
+    ],
+    'budget-no-period.yaml': [
+      'budget-no-period.yaml:2:19: tiers.free.budget: "20 USD" is not a budget, write AMOUNT USD/PERIOD [in ZONE], such as 20 USD/month, PERIOD hour, day or month',
+    ],
+    'budget-too-large.yaml': [
+      'budget-too-large.yaml:2:19: tiers.free.budget: "9000000.000000001 USD/day" is nothing or too large, write an amount up to 9000000 USD',
+    ],
+    'budget-twice.yaml': [
+      'budget-twice.yaml:2:19: tiers.free.budget: the value has the same period twice, keep one',
+    ],
+    'budget-week.yaml': [
+      'budget-week.yaml:2:19: tiers.free.budget: "20 USD/week" is not a budget, write AMOUNT USD/PERIOD [in ZONE], such as 20 USD/month, PERIOD hour, day or month',
+    ],
+    'budget-without-ledger.yaml': [
+      'budget-without-ledger.yaml:3:29: tiers.free.shadow.budget: is counted in the ledger, which is off: name a ledger',
+    ],
+    'budget-zero.yaml': [
+      'budget-zero.yaml:2:19: tiers.free.budget: "0.0 USD/day" is nothing or too large, write an amount up to 9000000 USD',
+    ],
+    'budget-zone.yaml': [
+      'budget-zone.yaml:2:19: tiers.free.budget: "1 USD/day in Europe/Berln" names a time zone that is not known, write one such as Europe/Berlin',
+    ],
+    'fallback-empty.yaml': [
+      'fallback-empty.yaml:2:13: fallbacks.claude-*: the value is an empty list, write at least one or leave it out',
+    ],
+    'key-of-another-version.yaml': [
+      'key-of-another-version.yaml:1:1: resources: is not a known key, known here: listen, store, on_store_failure, ledger, queue, max_body_memory, providers, tiers, default_tier, users, teams, keys, identity, fallbacks, fallback_after, prices, unknown_price, budget_warnings, admin, log',
+    ],
+    'key-sha-short.yaml': [
+      'key-sha-short.yaml:2:23: keys[0].sha256: the value is not a SHA-256, write its 64 hex digits in quotes',
+    ],
+    'key-sha-twice.yaml': [
+      'key-sha-twice.yaml:3:22: keys[1].sha256: the value is the secret of another key already, keep one',
+    ],
+    'key-without-id.yaml': ['key-without-id.yaml:2:5: keys[0].id: is missing, add it'],
+    'lane-unknown.yaml': [
+      'lane-unknown.yaml:2:17: tiers.free.lane: "urgent" is not known here, write critical, high, normal or low',
+    ],
+    'ledger-memory.yaml': [
+      'ledger-memory.yaml:1:9: ledger: "sqlite::memory:" names no file, write sqlite: and a plain path such as sqlite:./headgate.db',
+    ],
+    'ledger-mysql.yaml': [
+      'ledger-mysql.yaml:1:9: ledger: "mysql://db/headgate" is not a ledger, write sqlite:PATH, one such as postgres://host/database, or off',
+    ],
+    'ledger-no-database.yaml': [
+      'ledger-no-database.yaml:1:9: ledger: the value names no database, write one such as postgres://host/database',
+    ],
+    'price-no-unit.yaml': [
+      'price-no-unit.yaml:2:22: prices.my-model.input: "3" is not a price, write AMOUNT USD/Mtok, such as 3 USD/Mtok or 0.25 USD/Mtok',
+    ],
+    'price-without-output.yaml': [
+      'price-without-output.yaml:2:13: prices.my-model.output: is missing, add it',
+    ],
+    'require-key-text.yaml': [
+      'require-key-text.yaml:1:26: identity.require_key: "yes" is not true or false, write one of them',
+    ],
+    'route-pattern.yaml': [
+      'route-pattern.yaml:2:21: tiers.free.models: "claude sonnet" is not a model pattern, write a name with * for any letters',
+    ],
+    'route-with-space.yaml': [
+      'route-with-space.yaml:2:26: tiers.free.models.*: "claude haiku" is not a model, write a name without spaces and *',
+    ],
+    'team-lane.yaml': [
+      'team-lane.yaml:2:15: teams.research.lane: is not a known key, known here: requests, input_tokens, output_tokens, tokens, concurrency, max_tokens_per_request, budget, overflow, shadow',
+    ],
+    'team-unknown.yaml': [
+      'team-unknown.yaml:6:13: keys[0].team: "reserch" is not a team of this file, did you mean research?',
+    ],
+    'tier-key-unknown.yaml': [
+      'tier-key-unknown.yaml:2:11: tiers.free.requets: is not a known key, did you mean requests?',
+    ],
+    'tier-unknown.yaml': [
+      'tier-unknown.yaml:3:18: users.alice.tier: "premum" is not a tier of this file, did you mean premium?',
+    ],
+    'tier-without-tiers.yaml': [
+      'tier-without-tiers.yaml:1:15: default_tier: "free" is not a tier of this file, write it under tiers',
+    ],
+    'trusted-bad.yaml': [
+      'trusted-bad.yaml:2:13: identity.trusted[0]: "10.0.0.0/33" is not a network, write one such as 10.0.0.0/8 or ::1',
+    ],
+    'user-header-taken.yaml': [
+      'user-header-taken.yaml:1:26: identity.user_header: "Authorization" means something else already, name another header',
+    ],
+    'user-name-control.yaml': [
+      'user-name-control.yaml:2:3: users: "a\\tb" is not a name, write 1 to 200 characters, in quotes if they are digits',
+    ],
+    'user-not-a-group.yaml': [
+      'user-not-a-group.yaml:2:10: users.alice: "premium" is not a group of keys, write them indented below',
+    ],
+    'users-a-list.yaml': [
+      'users-a-list.yaml:1:8: users: the value is not a group of names, write each with a colon on a line below',
+    ],
+    'warning-over-100.yaml': [
+      'warning-over-100.yaml:1:29: budget_warnings.at[1]: "120" is not a whole number, write one from 1 to 100',
+    ],
+    'warning-twice.yaml': [
+      'warning-twice.yaml:1:24: budget_warnings.at: the value has the same step twice, keep one',
+    ],
+    'webhook-http.yaml': [
+      'webhook-http.yaml:2:19: budget_warnings.webhook.url: the value is not an https URL, plain http is only for this machine',
+    ],
+    'weight-zero.yaml': [
+      'weight-zero.yaml:2:19: tiers.free.weight: "0" is not a whole number, write 1 or more',
+    ],
     'variable-missing.yaml': [
       'variable-missing.yaml:3:14: providers.anthropic.api_key: the environment variable NO_SUCH_KEY is not set, set it',
       'variable-missing.yaml:5:16: providers.anthropic.limits[0].match: the environment variable NO_SUCH_MODEL is not set, set it',
@@ -199,6 +309,68 @@ describe('mistakes on the command line and in the environment', () => {
   })
 })
 
+const UNBOUND = {
+  limits: [],
+  shadowLimits: [],
+  maxTokensPerRequest: null,
+  shadowMaxTokensPerRequest: null,
+  budgets: [],
+  overflow: 'reject',
+} as const satisfies TeamRule
+
+const open = {
+  ...UNBOUND,
+  name: 'open',
+  lane: 'normal',
+  weight: 1,
+  routes: [],
+  allowedModels: null,
+} as const satisfies Tier
+
+const bucket = { algorithm: 'token_bucket', source: 'configured' } as const
+const warnAt = [50, 100]
+
+const free: Tier = {
+  name: 'free',
+  lane: 'low',
+  weight: 2,
+  limits: [{ ...bucket, dimension: 'requests', amount: 10, windowMs: 60_000, burst: 5 }],
+  shadowLimits: [
+    { algorithm: 'concurrency', dimension: 'concurrency', amount: 1, source: 'configured' },
+  ],
+  maxTokensPerRequest: 2000,
+  shadowMaxTokensPerRequest: 1000,
+  budgets: [
+    {
+      amount: 1_000_000_000,
+      period: { unit: 'month', timeZone: 'Europe/Berlin' },
+      warnAt,
+      isShadow: false,
+    },
+    { amount: 250_000_000, period: { unit: 'hour', timeZone: 'UTC' }, warnAt, isShadow: false },
+    { amount: 1, period: { unit: 'day', timeZone: 'UTC' }, warnAt, isShadow: true },
+  ],
+  routes: [
+    { match: '*sonnet*', model: 'claude-haiku-4-5' },
+    { match: '*', model: 'claude-haiku-3-5' },
+  ],
+  allowedModels: ['claude-haiku-*'],
+  overflow: 'wait',
+}
+
+const research: TeamRule = {
+  ...UNBOUND,
+  limits: [{ ...bucket, dimension: 'tokens', amount: 5000, windowMs: 3_600_000 }],
+  budgets: [
+    {
+      amount: 50_000_000_000,
+      period: { unit: 'month', timeZone: 'UTC' },
+      warnAt,
+      isShadow: false,
+    },
+  ],
+}
+
 describe('the order of sources', () => {
   const file = { config: 'whole.yaml' }
   const env = { HEADGATE_PORT: '5001', HEADGATE_MAX_WAIT: '2m', EXAMPLE_KEY: 'sk-ant-example' }
@@ -223,8 +395,50 @@ describe('the order of sources', () => {
           },
         },
         log: { level: 'info', format: 'auto' },
+        ledger: { kind: 'sqlite', isDefault: true },
+        rules: {
+          tiers: new Map(),
+          defaultTier: null,
+          users: new Map(),
+          keys: [],
+          warnAt: [80, 100],
+        },
+        identity: {
+          requireKey: false,
+          userHeader: 'x-headgate-user',
+          trusted: ['127.0.0.0/8', '::1/128'],
+          metadataUser: false,
+        },
+        fallbackAfterMs: 30_000,
+        unknownPrice: 'refuse',
+        webhook: null,
+        adminToken: null,
       },
     })
+  })
+
+  it('keeps the record in the data folder, or where the file of the ledger is named', () => {
+    const ledgerOf = (env: Record<string, string>) => loadSettings({}, env, '/srv').settings.ledger
+    expect(ledgerOf({ HEADGATE_LEDGER: 'sqlite:a/b.db' })).toEqual({
+      kind: 'sqlite',
+      file: '/srv/a/b.db',
+      isDefault: false,
+      shown: 'sqlite:a/b.db',
+    })
+    expect(ledgerOf({ XDG_DATA_HOME: '/data' })).toMatchObject({
+      file: '/data/headgate/ledger.db',
+      isDefault: true,
+    })
+  })
+
+  it('asks for keys where there are some, and trusts nobody where others can reach it', () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'headgate-'))
+    onTestFinished(() => rmSync(folder, { recursive: true }))
+    const keys = `keys: [{ id: ci, sha256: "${'0'.repeat(64)}" }]`
+    writeFileSync(path.join(folder, 'headgate.yaml'), keys)
+    const { settings, warnings } = loadSettings({ host: '0.0.0.0' }, {}, folder)
+    expect(settings.identity).toMatchObject({ requireKey: true, trusted: [] })
+    expect(warnings).toEqual([])
   })
 
   it('takes everything that a file can say', () => {
@@ -285,6 +499,60 @@ describe('the order of sources', () => {
         },
       },
       log: { level: 'warn', format: 'json' },
+      ledger: {
+        kind: 'postgres',
+        url: 'postgres://gate:sk-ant-example@db/headgate?sslmode=require',
+        shown: 'postgres://db/headgate',
+      },
+      rules: {
+        tiers: new Map([
+          ['free', free],
+          ['open', open],
+        ]),
+        defaultTier: 'free',
+        users: new Map([
+          ['42', { tier: null, team: null }],
+          ['alice', { tier: 'open', team: 'research' }],
+        ]),
+        teams: new Map([['research', research]]),
+        keys: [
+          {
+            id: 'ci',
+            sha256: '0123456789abcdef'.repeat(4),
+            user: 'alice',
+            team: 'research',
+            tier: 'free',
+            expiresAt: null,
+            revokedAt: null,
+          },
+        ],
+        warnAt: [50, 100],
+      },
+      identity: {
+        requireKey: false,
+        userHeader: 'x-user',
+        trusted: ['10.0.0.0/8', '::1'],
+        metadataUser: true,
+      },
+      fallbacks: [
+        { match: 'claude-sonnet-4*', models: ['claude-haiku-4-5', 'claude-haiku-3-5'] },
+        { match: 'other', models: ['claude-haiku-4-5'] },
+      ],
+      fallbackAfterMs: 5000,
+      prices: [
+        {
+          match: 'my-model',
+          input: 3_000_000,
+          output: 15_000_000,
+          cacheRead: 300_000,
+          cacheWrite: 3_750_000,
+          cacheWriteHour: 6_000_000,
+        },
+        { match: 'free-model', input: 0, output: 1 },
+      ],
+      unknownPrice: 'allow',
+      webhook: { url: 'https://example.test/hook', secret: 'sk-ant-example' },
+      adminToken: 'an-admin-token-of-some-length',
     })
   })
 
@@ -356,6 +624,10 @@ describe('warnings', () => {
       { HEADGATE_STORE: 'redis+cluster://:hunter2@127.0.0.1,cache' },
       'store: its password goes there in clear, use rediss://',
     ],
+    [
+      { HEADGATE_LEDGER: 'postgres://db/headgate' },
+      'ledger: it is reached in clear, add ?sslmode=verify-full to its address',
+    ],
   ])('%j', (env, warning) => {
     expect(loadSettings({}, env, MISTAKES).warnings).toEqual([warning])
   })
@@ -369,6 +641,7 @@ describe('warnings', () => {
 
   it.each(['localhost', '127.0.0.2', '::1'])('has none for %s', (host) => {
     const flags = { host, upstream: ['anthropic=http://localhost:1'] }
-    expect(loadSettings({ ...flags, store: 'redis://[::1]' }, {}, MISTAKES).warnings).toEqual([])
+    const local = { store: 'redis://[::1]', ledger: 'postgres://localhost/headgate' }
+    expect(loadSettings({ ...flags, ...local }, {}, MISTAKES).warnings).toEqual([])
   })
 })

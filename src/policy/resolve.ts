@@ -2,8 +2,10 @@
 // Owns: the order, and where each setting came from. Must not know: what the settings do.
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
-import { type Environment, readConfig } from './load.ts'
+import { locateLedger, type Whereabouts } from './ledger-address.ts'
+import { type Environment, type ReadFile, readConfig } from './load.ts'
 import { ConfigError, problemLine } from './problem.ts'
+import { firstBudgetIn, resolveIdentity, resolvePrices, resolveRules } from './resolve-rules.ts'
 import type { FileConfig } from './schema.ts'
 import {
   CONFIG_VARIABLE,
@@ -45,11 +47,12 @@ export interface Loaded {
  */
 export function loadSettings(flags: Flags, env: Environment, folder = process.cwd()): Loaded {
   const source = findFile(flags, env, folder)
-  const { config, problems } = readConfig(source.name, source.text ?? '', env)
+  const read = readConfig(source.name, source.text ?? '', env)
   const resolver = new Resolver(flags, env, source.name)
-  const settings = resolve(resolver, config)
-  const all = [...source.problems, ...problems, ...resolver.problems]
-  if (all.length > 0) throw new ConfigError(all)
+  const settings = resolve(resolver, read.config, { env, folder, platform: process.platform })
+  const problems = [...source.problems, ...read.problems, ...resolver.problems]
+  problems.push(...budgetsWithoutLedger(settings, read))
+  if (problems.length > 0) throw new ConfigError(problems)
   return {
     settings,
     file: source.text === null ? null : source.name,
@@ -58,12 +61,15 @@ export function loadSettings(flags: Flags, env: Environment, folder = process.cw
   }
 }
 
-function resolve(resolver: Resolver, { listen, store, queue, ...config }: FileConfig): Settings {
+function resolve(resolver: Resolver, config: FileConfig, where: Whereabouts): Settings {
+  const { listen, queue } = config
+  const host = resolver.pick(SETTINGS.host, listen?.host, 'listen: host')
   return {
-    host: resolver.pick(SETTINGS.host, listen?.host, 'listen: host'),
+    host,
     port: resolver.pick(SETTINGS.port, listen?.port, 'listen: port'),
-    store: resolver.pick(SETTINGS.store, store),
+    store: resolver.pick(SETTINGS.store, config.store),
     onStoreFailure: resolver.pick(SETTINGS.onStoreFailure, config.on_store_failure),
+    ledger: locateLedger(resolver.pick(SETTINGS.ledger, config.ledger), where),
     queue: {
       maxWaitMs: resolver.pick(SETTINGS.maxWait, queue?.max_wait),
       maxQueued: resolver.pick(SETTINGS.maxQueued, queue?.max_queued),
@@ -71,12 +77,27 @@ function resolve(resolver: Resolver, { listen, store, queue, ...config }: FileCo
       keepalive: resolver.pick(SETTINGS.keepalive, queue?.keepalive),
     },
     maxBodyMemoryBytes: resolver.pick(SETTINGS.maxBodyMemory, config.max_body_memory),
+    rules: resolveRules(config),
+    identity: resolveIdentity(config, host),
+    fallbacks: [...(config.fallbacks ?? [])].map(([match, models]) => ({ match, models })),
+    fallbackAfterMs: resolver.pick(SETTINGS.fallbackAfter, config.fallback_after),
+    prices: resolvePrices(config),
+    unknownPrice: resolver.pick(SETTINGS.unknownPrice, config.unknown_price),
+    webhook: config.budget_warnings?.webhook ?? null,
+    adminToken: config.admin?.token ?? null,
     log: {
       level: resolver.pick(SETTINGS.logLevel, config.log?.level),
       format: resolver.pick(SETTINGS.logFormat, config.log?.format),
     },
     providers: { anthropic: resolveProvider(resolver, 'anthropic', config.providers?.anthropic) },
   }
+}
+
+/** Without a record a budget would bind nobody. */
+function budgetsWithoutLedger({ ledger }: Settings, { config, placeOf }: ReadFile): string[] {
+  const path = firstBudgetIn(config)
+  if (ledger.kind !== 'off' || path === null) return []
+  return [`${placeOf(path)}: is counted in the ledger, which is off: name a ledger`]
 }
 
 type ProviderConfig = NonNullable<FileConfig['providers']>[ProviderName]

@@ -12,12 +12,13 @@ describe('the JSON Schema', () => {
   })
 
   it('refuses unknown keys in every group', () => {
-    expect(JSON.stringify(jsonSchema()).match(/"additionalProperties":false/g)).toHaveLength(7)
+    expect(JSON.stringify(jsonSchema()).match(/"additionalProperties":false/g)).toHaveLength(18)
   })
 
   it('knows the keys at a path, through lists', () => {
     expect(keysAt(['queue'])).toEqual(['max_wait', 'max_queued', 'aging', 'keepalive'])
     expect(keysAt(['providers', 'anthropic', 'limits', 0])).toContain('input_tokens')
+    expect(keysAt(['tiers', 'any name', 'shadow'])).toContain('budget')
     expect(keysAt(['no', 'such'])).toEqual([])
   })
 })
@@ -29,6 +30,7 @@ describe('the options', () => {
         ['--host HOST', 'HEADGATE_HOST', '127.0.0.1'],
         ['--port PORT', 'HEADGATE_PORT', '4000'],
         ['--store URL', 'HEADGATE_STORE', 'memory'],
+        ['--ledger URL', 'HEADGATE_LEDGER', 'sqlite:'],
         ['--max-wait DURATION', 'HEADGATE_MAX_WAIT', '10m'],
         ['--log-level LEVEL', 'HEADGATE_LOG_LEVEL', 'info'],
         ['--log-format FORMAT', 'HEADGATE_LOG_FORMAT', 'auto'],

@@ -1,57 +1,21 @@
 // The configuration file: which keys there are and what they hold. Owns: the schema, and the JSON
 // Schema made of it. Must not know: files, flags and variables.
 import { z } from 'zod'
-import type { Limit } from '../core/limit.ts'
+import { limitKeys, limitsIn } from './limit-schema.ts'
+import { chosenKeys, listOf, section } from './section.ts'
 import { type PROVIDER_NAMES, SETTINGS, type Setting, upstreamSetting } from './setting-table.ts'
 import type { LimitRule } from './settings.ts'
-import { parseLimit } from './units.ts'
+import { checkSubjects, subjectKeys } from './tier-schema.ts'
 import * as values from './values.ts'
 
 const keyFor = <T>({ type, doc, defaultText }: Setting<T>) =>
   type.optional().meta({ description: `${doc} Default: ${defaultText}.` })
 
-function section<T extends z.ZodRawShape>(shape: T, description: string) {
-  const error = (issue: { readonly code?: string }): string | undefined =>
-    issue.code === 'invalid_type' ? 'is not a group of keys, write them indented below' : undefined
-  return z.strictObject(shape, { error }).meta({ description })
-}
-
-const consumed = (dimension: Exclude<Limit['dimension'], 'concurrency'>) =>
-  values
-    .textsOf((text) => parseLimit(dimension, text))
-    .refine((limits) => new Set(limits.map(windowOf)).size === limits.length, {
-      error: 'limits the same window twice in the same way, keep one',
-    })
-    .optional()
-
-/** What a meter is kept by: two limits that agree in this could not be told apart. */
-function windowOf(limit: Limit): string {
-  if (limit.algorithm === 'concurrency') return limit.algorithm
-  const period = limit.algorithm === 'fixed_window' ? limit.calendar : null
-  return [limit.algorithm, limit.windowMs, period?.unit, period?.timeZone].join()
-}
-
-const concurrency = values.wholeNumber(1).transform(
-  (amount): Limit => ({
-    algorithm: 'concurrency',
-    dimension: 'concurrency',
-    amount,
-    source: 'configured',
-  }),
-)
-
 const limitRule = section(
-  {
-    match: values.glob.meta({ description: 'A model, with * for any letters.' }),
-    requests: consumed('requests'),
-    input_tokens: consumed('input_tokens'),
-    output_tokens: consumed('output_tokens'),
-    tokens: consumed('tokens'),
-    concurrency: concurrency.optional(),
-  },
+  { match: values.glob.meta({ description: 'A model, with * for any letters.' }), ...limitKeys },
   'AMOUNT/WINDOW [burst N] [bucket|sliding|fixed], or a list of them, for each dimension; concurrency is a number.',
 ).transform(({ match, ...byDimension }, context): LimitRule => {
-  const limits = Object.values(byDimension).flatMap((limit) => limit ?? [])
+  const limits = limitsIn(byDimension)
   if (limits.length === 0) {
     const message = 'limits nothing, add a line such as requests: 1000/min'
     context.issues.push({ code: 'custom', message, input: match })
@@ -77,19 +41,71 @@ const provider = (name: (typeof PROVIDER_NAMES)[number]) =>
         .optional()
         .meta({ description: "Sent upstream. Without it callers' own keys pass through." }),
       floors: floors.optional(),
-      limits: z
-        .array(limitRule, { error: 'is not a list, begin each entry with "- match:"' })
-        .optional()
-        .meta({ description: 'The first entry that matches a model counts. Default: learnt.' }),
+      limits: listOf(
+        limitRule,
+        'match',
+        'The first entry that matches a model counts. Default: learnt.',
+      ).optional(),
     },
     `How ${name} is reached and what it allows.`,
   )
+
+const identity = section(
+  {
+    require_key: values.truth.optional().meta({
+      description: 'Whether callers need a virtual key. Default: true where keys has entries.',
+    }),
+    user_header: values.headerName.optional().meta({
+      description: 'The header that names the user. Default: x-headgate-user.',
+    }),
+    trusted: z
+      .array(values.network, { error: 'is not a list, write [10.0.0.0/8]' })
+      .optional()
+      .meta({
+        description:
+          'Networks whose callers are believed when they name a user. Default: loopback when listening there, else none.',
+      }),
+    metadata_user: values.truth.optional().meta({
+      description: 'Whether metadata.user_id of such callers names the user. Default: false.',
+    }),
+  },
+  'Whose word is taken for who is calling.',
+)
+
+const price = section(
+  {
+    input: values.price,
+    output: values.price,
+    cache_read: values.price.optional(),
+    cache_write: values.price.optional(),
+    cache_write_hour: values.price.optional(),
+  },
+  'What a model costs: AMOUNT USD/Mtok for each kind of token.',
+)
+
+const budgetWarnings = section(
+  {
+    at: z
+      .array(values.wholeNumber(1, 100), { error: 'is not a list, write [80, 100]' })
+      .refine((steps) => new Set(steps).size === steps.length, {
+        error: 'has the same step twice, keep one',
+      })
+      .optional()
+      .meta({ description: 'Steps of use, in per cent. Default: [80, 100].' }),
+    webhook: section(
+      { url: values.webhookUrl, secret: values.secret },
+      'Where warnings are posted. Default: nowhere.',
+    ).optional(),
+  },
+  'When and where it is told that a budget runs out.',
+)
 
 export const fileSchema = section(
   {
     listen: values.listen.optional().meta({ description: 'HOST:PORT. Default: 127.0.0.1:4000.' }),
     store: keyFor(SETTINGS.store),
     on_store_failure: keyFor(SETTINGS.onStoreFailure),
+    ledger: keyFor(SETTINGS.ledger),
     queue: section(
       {
         max_wait: keyFor(SETTINGS.maxWait),
@@ -104,13 +120,35 @@ export const fileSchema = section(
       { anthropic: provider('anthropic').optional() },
       'The APIs behind the gate.',
     ).optional(),
+    ...subjectKeys,
+    identity: identity.optional(),
+    fallbacks: chosenKeys(
+      values.glob,
+      values.models,
+      'Models to take when the predicted wait is too long, in order.',
+    ).optional(),
+    fallback_after: keyFor(SETTINGS.fallbackAfter),
+    prices: chosenKeys(
+      values.glob,
+      price,
+      'Prices of models, in place of the public ones.',
+    ).optional(),
+    unknown_price: keyFor(SETTINGS.unknownPrice),
+    budget_warnings: budgetWarnings.optional(),
+    admin: section(
+      { token: values.adminToken.optional() },
+      'Who may administer keys and budgets while the gate runs. Default: nobody.',
+    ).optional(),
     log: section(
       { level: keyFor(SETTINGS.logLevel), format: keyFor(SETTINGS.logFormat) },
       'What is logged.',
     ).optional(),
   },
   'Headgate configuration.',
-)
+).transform((config, context) => {
+  checkSubjects(config, context)
+  return config
+})
 
 /** What a file says, checked and converted. */
 export type FileConfig = z.output<typeof fileSchema>
@@ -124,7 +162,10 @@ export function jsonSchema(): z.core.JSONSchema.BaseSchema {
 export function keysAt(path: readonly PropertyKey[]): readonly string[] {
   let here: z.core.JSONSchema.JSONSchema = jsonSchema()
   for (const step of path) {
-    const next = typeof step === 'number' ? here.items : here.properties?.[String(step)]
+    const next =
+      typeof step === 'number'
+        ? here.items
+        : (here.properties?.[String(step)] ?? here.additionalProperties)
     if (typeof next !== 'object' || Array.isArray(next)) return []
     here = next
   }

@@ -2,6 +2,7 @@
 // schema, the command line, the reference and the messages are made of it.
 // Must not know: where a value comes from.
 import type { z } from 'zod'
+import { USUAL_LEDGER, type WrittenLedger } from './ledger-address.ts'
 import { MEMORY, type StoreAddress } from './store-address.ts'
 import { formatDuration, formatSize } from './units.ts'
 import * as values from './values.ts'
@@ -19,6 +20,7 @@ export interface Flags {
   readonly host?: string | undefined
   readonly port?: string | undefined
   readonly store?: string | undefined
+  readonly ledger?: string | undefined
   readonly maxWait?: string | undefined
   readonly logLevel?: string | undefined
   readonly logFormat?: string | undefined
@@ -92,6 +94,14 @@ export const SETTINGS = {
     default: 'degrade',
     doc: 'What is done while a shared store cannot be reached.',
   }),
+  ledger: setting<WrittenLedger>({
+    key: 'ledger',
+    option: { name: 'ledger', flag: '--ledger URL', variable: 'HEADGATE_LEDGER' },
+    type: values.ledger,
+    default: USUAL_LEDGER,
+    format: ({ shown }) => shown,
+    doc: 'Where spending is recorded: a file in the data folder, sqlite:PATH, a Postgres, or off.',
+  }),
   maxWait: setting({
     key: 'queue.max_wait',
     option: { name: 'maxWait', flag: '--max-wait DURATION', variable: 'HEADGATE_MAX_WAIT' },
@@ -125,6 +135,19 @@ export const SETTINGS = {
     default: 2 ** 30,
     format: formatSize,
     doc: 'How much memory the bodies of all waiting requests may take together.',
+  }),
+  fallbackAfter: setting({
+    key: 'fallback_after',
+    type: values.duration,
+    default: 30_000,
+    format: formatDuration,
+    doc: 'A predicted wait longer than this takes a fallback.',
+  }),
+  unknownPrice: setting({
+    key: 'unknown_price',
+    type: values.oneOf('refuse', 'allow'),
+    default: 'refuse',
+    doc: 'What becomes of a request under a budget whose model has no known price.',
   }),
   logLevel: setting({
     key: 'log.level',

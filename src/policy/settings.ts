@@ -2,7 +2,9 @@
 // limits means. Must not know: how settings are written (schema.ts) or found (resolve.ts), or what
 // they do.
 import type { Limit } from '../core/limit.ts'
+import type { LedgerAddress } from './ledger-address.ts'
 import type { StoreAddress } from './store-address.ts'
+import type { SubjectRules } from './subject.ts'
 
 /** The limits of the models whose name matches. */
 export interface LimitRule {
@@ -28,11 +30,49 @@ export interface ProviderSettings {
  */
 export type StoreFailurePolicy = 'degrade' | 'open' | 'closed'
 
+/** Whose word is taken for who is calling. */
+export interface IdentitySettings {
+  /** Whether callers without a virtual key are turned away. */
+  readonly requireKey: boolean
+  /** The header that names the user, in lower case. */
+  readonly userHeader: string
+  /** Networks, such as `10.0.0.0/8`, whose callers are believed when they name a user. */
+  readonly trusted: readonly string[]
+  /** Whether the `metadata.user_id` of callers that are believed names the user. */
+  readonly metadataUser: boolean
+}
+
+/** Models to take when the wait for the one asked for is too long. */
+export interface FallbackRule {
+  /** A model's name, where `*` stands for any letters. */
+  readonly match: string
+  /** In the order in which they are tried. */
+  readonly models: readonly string[]
+}
+
+/** What the models whose name matches cost, in whole pico-dollars per token. */
+export interface PriceRule {
+  readonly match: string
+  readonly input: number
+  readonly output: number
+  readonly cacheRead?: number
+  /** Kept for five minutes. */
+  readonly cacheWrite?: number
+  readonly cacheWriteHour?: number
+}
+
+/** Where it is told that a budget has passed a step. */
+export interface WebhookSettings {
+  readonly url: string
+  readonly secret: string
+}
+
 export interface Settings {
   readonly host: string
   /** 0 picks a free port. */
   readonly port: number
   readonly store: StoreAddress
+  readonly ledger: LedgerAddress
   /** What is done while a shared store cannot be reached. */
   readonly onStoreFailure: StoreFailurePolicy
   readonly queue: {
@@ -43,6 +83,21 @@ export interface Settings {
   }
   readonly maxBodyMemoryBytes: number
   readonly providers: { readonly anthropic: ProviderSettings }
+  /** Who may use how much. */
+  readonly rules: SubjectRules
+  readonly identity: IdentitySettings
+  /** The first rule that matches a model counts. */
+  readonly fallbacks: readonly FallbackRule[]
+  /** A predicted wait longer than this takes a fallback. */
+  readonly fallbackAfterMs: number
+  /** The first rule that matches a model counts; other models have their public prices. */
+  readonly prices: readonly PriceRule[]
+  /** What becomes of a call whose subject has a budget and whose model has no known price. */
+  readonly unknownPrice: 'refuse' | 'allow'
+  /** Null: nobody is told of warnings but the log. */
+  readonly webhook: WebhookSettings | null
+  /** What administrators show; null: nobody administers. */
+  readonly adminToken: string | null
   readonly log: {
     readonly level: 'debug' | 'info' | 'warn' | 'error' | 'silent'
     readonly format: 'auto' | 'pretty' | 'json'
@@ -54,7 +109,8 @@ export function limitsOf(rules: readonly LimitRule[], model: string): readonly L
   return rules.find((rule) => matches(rule.match, model))?.limits ?? null
 }
 
-function matches(glob: string, model: string): boolean {
+/** Whether a name fits a pattern, where `*` stands for any letters, none included. */
+export function matches(glob: string, model: string): boolean {
   const [head = '', ...rest] = glob.split('*')
   const tail = rest.pop()
   if (tail === undefined) return model === glob

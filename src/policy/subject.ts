@@ -114,8 +114,9 @@ export interface Scope {
 
 /** A caller with all that binds it. Made once for each identity and policy, and shared. */
 export interface Subject {
+  /** With the user and the team that are charged, even where the caller named neither. */
   readonly identity: Identity
-  /** The unit of fairness: the user's name, or the team's, or null where neither is known. */
+  /** The unit of fairness: the name of the user, the key or the team; null where none is known. */
   readonly flow: string | null
   readonly tier: string | null
   /** The highest lane that it may use, and uses unless it asks for a lower one. Null: any. */

@@ -2,11 +2,15 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { Limit } from '../core/limit.ts'
 import {
+  formatBudget,
   formatDuration,
   formatLimit,
+  formatPrice,
   formatSize,
+  parseBudget,
   parseDuration,
   parseLimit,
+  parsePrice,
   parseSize,
 } from './units.ts'
 
@@ -201,5 +205,82 @@ describe('limits', () => {
         source: 'configured',
       }),
     ).toBe('10')
+  })
+})
+
+describe('budgets', () => {
+  it.each([
+    ['20 USD/month', 20_000_000_000, 'month', 'UTC'],
+    ['0.1 USD/day in Europe/Berlin', 100_000_000, 'day', 'Europe/Berlin'],
+    ['0.000000001 USD/hour', 1, 'hour', 'UTC'],
+    ['8999999.999999999 USD/day', 8_999_999_999_999_999, 'day', 'UTC'],
+    ['9000000 USD/day', 9_000_000_000_000_000, 'day', 'UTC'],
+  ])('%s is exact', (text, amount, unit, timeZone) => {
+    const value = { amount, period: { unit, timeZone } }
+    expect(parseBudget(text)).toEqual({ kind: 'parsed', value })
+  })
+
+  it.each([
+    '20 USD',
+    '20 EUR/month',
+    '20USD/month',
+    ' 20 USD/month',
+    '.5 USD/day',
+    '1. USD/day',
+    '01 USD/day',
+    '1e3 USD/day',
+    '1,000 USD/day',
+    '-1 USD/day',
+    '1 USD/week',
+    '1 USD/2day',
+    '0 USD/day',
+    '0.0000000001 USD/day',
+    '9000000.000000001 USD/day',
+    '99999999999999999999 USD/day',
+    '1 USD/day in Mars/Olympus',
+    '1 USD/day in',
+  ])('%j is none', (text) => {
+    expect(parseBudget(text).kind).toBe('refused')
+  })
+
+  it('are read back as they are written, to the nano-dollar', () => {
+    const budget = fc.record({
+      amount: fc.integer({ min: 1, max: 9_000_000_000_000_000 }),
+      period: fc.record({
+        unit: fc.constantFrom('hour', 'day', 'month'),
+        timeZone: fc.constantFrom('UTC', 'Asia/Kolkata'),
+      }),
+    })
+    fc.assert(
+      fc.property(budget, (value) => {
+        expect(parseBudget(formatBudget(value))).toEqual({ kind: 'parsed', value })
+      }),
+    )
+  })
+})
+
+describe('prices', () => {
+  it.each([
+    ['3 USD/Mtok', 3_000_000],
+    ['0.1 USD/Mtok', 100_000],
+    ['0.000001 USD/Mtok', 1],
+    ['0 USD/Mtok', 0],
+  ])('%s is exact', (text, value) => {
+    expect(parsePrice(text)).toEqual({ kind: 'parsed', value })
+  })
+
+  it.each(['3', '3 USD', '3 USD/ktok', '0.0000001 USD/Mtok', '1000000.1 USD/Mtok', '-1 USD/Mtok'])(
+    '%j is none',
+    (text) => {
+      expect(parsePrice(text).kind).toBe('refused')
+    },
+  )
+
+  it('are read back as they are written', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 1e12 }), (value) => {
+        expect(parsePrice(formatPrice(value))).toEqual({ kind: 'parsed', value })
+      }),
+    )
   })
 })

@@ -1,4 +1,4 @@
-// How amounts are written by people: durations, sizes and limits. Owns: their grammar, both ways.
+// How amounts are written by people: durations, sizes, limits and money. Owns: their grammar, both ways.
 // Must not know: which key, flag or variable a text came from.
 import type { Dimension } from '../core/cost.ts'
 import type { CalendarPeriod, Limit } from '../core/limit.ts'
@@ -170,4 +170,73 @@ function formatWindow(windowMs: number, longestMs = MONTH_MS): string {
   if (!unit) return `${windowMs}ms`
   const count = windowMs / unit[1]
   return count === 1 ? unit[0] : `${count}${unit[0]}`
+}
+
+/** So much money for each period of the calendar. */
+export interface WrittenBudget {
+  /** Integer nano-dollars. */
+  readonly amount: number
+  readonly period: { readonly unit: 'hour' | 'day' | 'month'; readonly timeZone: string }
+}
+
+const NOT_A_BUDGET =
+  'is not a budget, write AMOUNT USD/PERIOD [in ZONE], such as 20 USD/month, PERIOD hour, day or month'
+const BUDGET = /^(0|[1-9]\d*)(?:\.(\d+))? USD\/(hour|day|month)(?: in (\S+))?$/
+const NANO_DIGITS = 9
+/** Above nine million dollars nano-dollars would no longer be exact. */
+const MOST_NANO_USD = 9_000_000n * 10n ** BigInt(NANO_DIGITS)
+
+/** A budget such as `20 USD/month in Europe/Berlin`, to the nano-dollar; in UTC where no zone is named. */
+export function parseBudget(text: string): Parsed<WrittenBudget> {
+  const [, whole, fraction = '', unit, timeZone = 'UTC'] = BUDGET.exec(text) ?? []
+  if (whole === undefined || !isBudgetUnit(unit)) return refused(NOT_A_BUDGET)
+  if (fraction.length > NANO_DIGITS) return refused('has more than nine decimals, leave some out')
+  const amount = scaled(whole, fraction, NANO_DIGITS)
+  if (amount === 0n || amount > MOST_NANO_USD) {
+    return refused('is nothing or too large, write an amount up to 9000000 USD')
+  }
+  if (!isTimeZone(timeZone)) {
+    return refused('names a time zone that is not known, write one such as Europe/Berlin')
+  }
+  return parsed({ amount: Number(amount), period: { unit, timeZone } })
+}
+
+function isBudgetUnit(unit: string | undefined): unit is WrittenBudget['period']['unit'] {
+  return unit === 'hour' || unit === 'day' || unit === 'month'
+}
+
+/** The text that `parseBudget` reads as this budget. */
+export function formatBudget({ amount, period }: WrittenBudget): string {
+  const zone = period.timeZone === 'UTC' ? '' : ` in ${period.timeZone}`
+  return `${unscaled(amount, NANO_DIGITS)} USD/${period.unit}${zone}`
+}
+
+const NOT_A_PRICE = 'is not a price, write AMOUNT USD/Mtok, such as 3 USD/Mtok or 0.25 USD/Mtok'
+const PRICE = /^(0|[1-9]\d*)(?:\.(\d+))? USD\/Mtok$/
+/** A dollar for a million tokens is a million pico-dollars for each. */
+const PRICE_DIGITS = 6
+const MOST_PICO_USD = 1_000_000n * 10n ** BigInt(PRICE_DIGITS)
+
+/** A price such as `0.25 USD/Mtok`, in whole pico-dollars per token. */
+export function parsePrice(text: string): Parsed<number> {
+  const [, whole, fraction = ''] = PRICE.exec(text) ?? []
+  if (whole === undefined) return refused(NOT_A_PRICE)
+  if (fraction.length > PRICE_DIGITS) return refused('has more than six decimals, leave some out')
+  const price = scaled(whole, fraction, PRICE_DIGITS)
+  if (price > MOST_PICO_USD) return refused('is too large, write one up to 1000000 USD/Mtok')
+  return parsed(Number(price))
+}
+
+/** The text that `parsePrice` reads as this price. */
+export const formatPrice = (price: number): string => `${unscaled(price, PRICE_DIGITS)} USD/Mtok`
+
+/** A decimal as a whole number of its smallest parts. Never a float: those can't hold 0.1. */
+function scaled(whole: string, fraction: string, digits: number): bigint {
+  return BigInt(whole + fraction.padEnd(digits, '0'))
+}
+
+function unscaled(amount: number, digits: number): string {
+  const text = String(amount).padStart(digits + 1, '0')
+  const fraction = text.slice(-digits).replace(/0+$/, '')
+  return text.slice(0, -digits) + (fraction === '' ? '' : `.${fraction}`)
 }

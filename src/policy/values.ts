@@ -1,9 +1,11 @@
 // The types of single values in the configuration. Each says what is wrong with a value in a clause
 // that begins with a verb. Must not know: which setting has which type.
-import { isIPv6 } from 'node:net'
+import { isIP, isIPv4, isIPv6 } from 'node:net'
 import { z } from 'zod'
+import { parseLedgerAddress } from './ledger-address.ts'
+import { isLoopback } from './loopback.ts'
 import { parseStoreAddress } from './store-address.ts'
-import { type Parsed, parseDuration, parseSize } from './units.ts'
+import { type Parsed, parseDuration, parsePrice, parseSize } from './units.ts'
 
 /** A value that is written as text. */
 function textOf<T>(parse: (text: string) => Parsed<T>) {
@@ -12,11 +14,13 @@ function textOf<T>(parse: (text: string) => Parsed<T>) {
     .transform((text, context) => settle(parse(text), text, context))
 }
 
+const EMPTY_LIST = 'is an empty list, write at least one or leave it out'
+
 /** One value that is written as text, or a list of them. */
 export function textsOf<T>(parse: (text: string) => Parsed<T>) {
   const text = z.string()
   return z
-    .union([text, z.array(text).min(1)], { error: () => refusalOf(parse) })
+    .union([text, z.array(text).min(1, { error: EMPTY_LIST })], { error: () => refusalOf(parse) })
     .transform((written, context) =>
       [written].flat().map((item, index) => {
         const result = parse(item)
@@ -57,6 +61,10 @@ export function wholeNumber(min: number, max = Number.MAX_SAFE_INTEGER) {
 }
 
 export const store = textOf(parseStoreAddress)
+
+export const ledger = textOf(parseLedgerAddress)
+
+export const truth = z.boolean({ error: 'is not true or false, write one of them' })
 
 export function oneOf<const T extends string>(...words: readonly [T, ...T[]]) {
   return z.enum(words, { error: `is not known here, write ${listed(words)}` })
@@ -115,3 +123,83 @@ export const glob = textOf((text) =>
     ? { kind: 'parsed', value: text }
     : { kind: 'refused', why: 'is not a model pattern, write a name with * for any letters' },
 )
+
+const MODEL = /^[^\s*?[\]{}]+$/
+
+function parseModel(text: string): Parsed<string> {
+  return MODEL.test(text)
+    ? { kind: 'parsed', value: text }
+    : { kind: 'refused', why: 'is not a model, write a name without spaces and *' }
+}
+
+/** One model. */
+export const model = textOf(parseModel)
+
+export const models = textsOf(parseModel)
+
+/** The longest name of a user, a team or a key, in UTF-16 units. */
+const LONGEST_NAME = 200
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
+const WITHOUT_CONTROLS = /^[^\u0000-\u001f\u007f-\u009f]+$/
+
+/** Whether a text can name a user, a team or a key: no control characters, not too long, not nothing. */
+export function isName(text: string): boolean {
+  return text.length <= LONGEST_NAME && WITHOUT_CONTROLS.test(text) && text.isWellFormed()
+}
+
+/** The name of a user, a team, a key or a tier. */
+export const name = textOf((text) =>
+  isName(text)
+    ? { kind: 'parsed', value: text }
+    : {
+        kind: 'refused',
+        why: `is not a name, write 1 to ${LONGEST_NAME} characters, in quotes if they are digits`,
+      },
+)
+
+export const sha256 = textOf((text) =>
+  /^[\da-f]{64}$/i.test(text)
+    ? { kind: 'parsed', value: text.toLowerCase() }
+    : { kind: 'refused', why: 'is not a SHA-256, write its 64 hex digits in quotes' },
+)
+
+const LEAST_TOKEN = 16
+
+export const adminToken = secret.refine((token) => token.length >= LEAST_TOKEN, {
+  error: `is too short to be safe, write ${LEAST_TOKEN} characters or more`,
+})
+
+/** Headers that mean something else to the gate or to providers. */
+const TAKEN_HEADERS = ['authorization', 'x-api-key', 'x-headgate-key', 'host', 'content-length']
+
+/** In lower case. */
+export const headerName = textOf((text): Parsed<string> => {
+  const header = text.toLowerCase()
+  if (!/^[\w!#$%&'*+.^`|~-]+$/.test(text)) {
+    return { kind: 'refused', why: 'is not the name of a header, write one such as x-user' }
+  }
+  return TAKEN_HEADERS.includes(header)
+    ? { kind: 'refused', why: 'means something else already, name another header' }
+    : { kind: 'parsed', value: header }
+})
+
+/** An address, or a network such as `10.0.0.0/8`. */
+export const network = textOf((text) => {
+  const [, address = '', prefix] = /^([\da-f.:]+)(?:\/(\d{1,3}))?$/.exec(text) ?? []
+  const longest = isIPv4(address) ? 32 : 128
+  return isIP(address) !== 0 && Number(prefix ?? 0) <= longest
+    ? { kind: 'parsed', value: text }
+    : { kind: 'refused', why: 'is not a network, write one such as 10.0.0.0/8 or ::1' }
+})
+
+export const price = textOf(parsePrice)
+
+export const webhookUrl = textOf((text) => {
+  const url = URL.canParse(text) ? new URL(text) : null
+  const isSafe =
+    url?.protocol === 'https:' || (url?.protocol === 'http:' && isLoopback(url.hostname))
+  return isSafe
+    ? { kind: 'parsed', value: text }
+    : { kind: 'refused', why: 'is not an https URL, plain http is only for this machine' }
+})

@@ -1,5 +1,7 @@
 // What an operator probably did not mean. Must not know: what stops the gate from starting.
+import type { LedgerAddress } from './ledger-address.ts'
 import type { Environment } from './load.ts'
+import { isLoopback } from './loopback.ts'
 import { OPTIONS, PROVIDER_NAMES, upstreamOption } from './setting-table.ts'
 import type { Settings } from './settings.ts'
 import type { Endpoint, StoreAddress } from './store-address.ts'
@@ -14,8 +16,9 @@ const KNOWN_VARIABLES = [
 export function warningsOf(settings: Settings, env: Environment): string[] {
   return [
     ...unknownVariables(env),
-    ...(isLoopback(settings.host) ? [] : [openToOthers(settings)]),
+    ...openToOthers(settings),
     ...storeInClear(settings.store),
+    ...ledgerInClear(settings.ledger),
     ...PROVIDER_NAMES.filter((name) => sendsKeyInClear(settings, name)).map(
       (name) => `providers.${name}.base_url: keys go there over plain http, use https`,
     ),
@@ -34,10 +37,11 @@ function unknownVariables(env: Environment): string[] {
     })
 }
 
-function openToOthers({ host, providers }: Settings): string {
+function openToOthers({ host, providers, identity }: Settings): string[] {
+  if (isLoopback(host) || identity.requireKey) return []
   const hasKey = Object.values(providers).some(({ apiKey }) => apiKey !== null)
   const what = hasKey ? 'spend your API key' : 'use the gate'
-  return `listening on ${host}: whoever can reach this machine can ${what}`
+  return [`listening on ${host}: whoever can reach this machine can ${what}`]
 }
 
 function sendsKeyInClear({ providers }: Settings, name: (typeof PROVIDER_NAMES)[number]): boolean {
@@ -54,6 +58,17 @@ function storeInClear(store: StoreAddress): string[] {
   return store.tls ? [] : ['store: its password goes there in clear, use rediss://']
 }
 
+/** Who spends how much is nobody else's business, and the password goes along. */
+function ledgerInClear(ledger: LedgerAddress): string[] {
+  if (ledger.kind !== 'postgres') return []
+  const { hostname, searchParams } = new URL(ledger.url)
+  const isHere = hostname === '' || isLoopback(hostname)
+  const isClear = ['disable', null].includes(searchParams.get('sslmode'))
+  return isHere || !isClear
+    ? []
+    : ['ledger: it is reached in clear, add ?sslmode=verify-full to its address']
+}
+
 function endpointsOf(store: StoreAddress): readonly Endpoint[] {
   switch (store.kind) {
     case 'memory':
@@ -65,8 +80,4 @@ function endpointsOf(store: StoreAddress): readonly Endpoint[] {
     case 'redis_sentinel':
       return store.sentinels
   }
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || host === '[::1]' || /^127\.[\d.]+$/.test(host)
 }

@@ -26,6 +26,8 @@ export interface Description {
   readonly limitGroup: string
   readonly stream: boolean
   readonly prompt: PromptShape
+  /** Whom the request says that it is made for, or null: only callers that are trusted are believed. */
+  readonly user: string | null
   /** The conversation or agent run that the request belongs to, or null where it does not say. */
   readonly session: string | null
 }
@@ -77,6 +79,8 @@ export interface Provider {
   match(method: string, path: string, headers: Headers): Operation | null
   /** Never throws, whatever the bytes: a body that is not JSON is described as empty. */
   describe(operation: Operation, headers: Headers, body: Buffer | null): Description
+  /** The same request for another model, unpacked; null where the body cannot be rewritten. */
+  withModel(body: Buffer, headers: Headers, model: string): Buffer | null
   /** The secret that a request is charged to, for fingerprinting; null when it carries none. */
   credential(headers: Headers): string | null
   /** What the headers of any response say of limits. */

@@ -9,22 +9,37 @@ async function linesOf({ registry }: EventMetrics, name: string): Promise<string
   return lines.map((line) => line.slice(name.length).trim())
 }
 
+const free = { cost: 0 }
+
 describe('EventMetrics', () => {
   const call = { lane: 'normal', queuedMs: 0 }
 
   it('counts requests by how they ended and the class of their status', async () => {
     const counts = new EventMetrics(new VirtualClock())
-    counts.settled(call, 'answered', 200)
-    counts.settled(call, 'answered', 201)
-    counts.settled(call, 'provider_error', 404)
-    counts.settled(call, 'provider_error', 529)
-    counts.settled(call, 'abandoned', null)
+    counts.settled(call, 'answered', 200, free)
+    counts.settled(call, 'answered', 201, free)
+    counts.settled(call, 'provider_error', 404, free)
+    counts.settled(call, 'provider_error', 529, free)
+    counts.settled(call, 'abandoned', null, free)
     expect(await linesOf(counts, 'headgate_requests_settled_total')).toEqual([
       '{outcome="answered",status="2xx"} 2',
       '{outcome="provider_error",status="4xx"} 1',
       '{outcome="provider_error",status="5xx"} 1',
       '{outcome="abandoned",status="none"} 1',
     ])
+  })
+
+  it('adds up dollars, and counts warnings by their step', async () => {
+    const counts = new EventMetrics(new VirtualClock())
+    counts.settled(call, 'answered', 200, { cost: 1_500_000_000 })
+    counts.settled(call, 'answered', 200, { cost: 250_000_000 })
+    counts.budgetWarned({ step: 80 })
+    counts.shadowed()
+    counts.ledgerUnavailable()
+    expect(await linesOf(counts, 'headgate_spent_usd_total')).toEqual(['1.75'])
+    expect(await linesOf(counts, 'headgate_budget_warnings_total')).toEqual(['{step="80"} 1'])
+    expect(await linesOf(counts, 'headgate_requests_shadowed_total')).toEqual(['1'])
+    expect(await linesOf(counts, 'headgate_ledger_outages_total')).toEqual(['1'])
   })
 
   it('counts refusals and bounces by reason, and those who left', async () => {
@@ -49,7 +64,7 @@ describe('EventMetrics', () => {
   it('sorts waits of each lane into buckets of seconds', async () => {
     const counts = new EventMetrics(new VirtualClock())
     for (const queuedMs of [0, 400, 45_000, 3_600_000])
-      counts.settled({ lane: 'low', queuedMs }, 'answered', 200)
+      counts.settled({ lane: 'low', queuedMs }, 'answered', 200, free)
     const lines = await linesOf(counts, 'headgate_queued_seconds')
     expect(lines).toContain('_bucket{le="0.01",lane="low"} 1')
     expect(lines).toContain('_bucket{le="0.5",lane="low"} 2')

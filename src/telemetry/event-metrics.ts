@@ -6,6 +6,8 @@ import type { Clock, EpochMs } from '../core/clock.ts'
 /** In seconds. The last is the default of the longest wait. */
 const QUEUED_BUCKETS = [0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600]
 
+const NANO = 1e9
+
 /** Labels have few values, whatever callers send: no flow, model or resource is among them. */
 export class EventMetrics {
   readonly registry = new Registry()
@@ -43,6 +45,27 @@ export class EventMetrics {
     labelNames: ['reason'],
     registers: [this.registry],
   })
+  readonly #shadowed = new Counter({
+    name: 'headgate_requests_shadowed_total',
+    help: 'Times that a rule in shadow mode would have refused a request.',
+    registers: [this.registry],
+  })
+  readonly #spent = new Counter({
+    name: 'headgate_spent_usd_total',
+    help: 'What requests have cost, in dollars, as far as prices are known.',
+    registers: [this.registry],
+  })
+  readonly #budgetWarnings = new Counter({
+    name: 'headgate_budget_warnings_total',
+    help: 'Steps that budgets have passed, each once in its period, by the step in per cent.',
+    labelNames: ['step'],
+    registers: [this.registry],
+  })
+  readonly #ledgerOutages = new Counter({
+    name: 'headgate_ledger_outages_total',
+    help: 'Times that spending could not be written down.',
+    registers: [this.registry],
+  })
   readonly #failures = new Counter({
     name: 'headgate_failures_total',
     help: 'Times that something failed that must not fail.',
@@ -73,13 +96,27 @@ export class EventMetrics {
     { lane, queuedMs }: { readonly lane: string; readonly queuedMs: number },
     outcome: string,
     status: number | null,
+    { cost }: { readonly cost: number },
   ): void {
+    if (cost > 0) this.#spent.inc(cost / NANO)
     this.#settled.inc({ outcome, status: classOf(status) })
     this.#queued.observe({ lane }, queuedMs / 1000)
   }
 
   refused(_call: unknown, { reason }: { readonly reason: string }): void {
     this.#refused.inc({ reason })
+  }
+
+  shadowed(): void {
+    this.#shadowed.inc()
+  }
+
+  budgetWarned({ step }: { readonly step: number }): void {
+    this.#budgetWarnings.inc({ step })
+  }
+
+  ledgerUnavailable(): void {
+    this.#ledgerOutages.inc()
   }
 
   cancelled(): void {

@@ -7,6 +7,9 @@ interface RequestFacts {
   readonly id: string
   readonly resource: string
   readonly flow: string
+  /** Who is charged, and by which tier's rules. */
+  readonly user: string | null
+  readonly tier: string | null
   readonly lane: string
   readonly model: string | null
   /** How often it was sent upstream. */
@@ -21,6 +24,8 @@ interface RequestSettled extends RequestFacts {
   readonly status: number | null
   readonly inputTokens: number
   readonly outputTokens: number
+  /** Dollars; 0 where the price is not known. */
+  readonly costUsd: number
 }
 
 interface RequestRefused extends RequestFacts {
@@ -39,6 +44,60 @@ interface RequestBounced extends RequestFacts {
   readonly kind: 'request.bounced'
   readonly reason: string
   readonly status: number | null
+}
+
+/** A rule in shadow mode would have refused the request. */
+interface RequestShadowed extends RequestFacts {
+  readonly kind: 'request.shadowed'
+  /** Which rule, and whose. */
+  readonly rule: string
+}
+
+/** Refused before it became a request in line: its key, its path or its body was not acceptable. */
+interface RequestTurnedAway {
+  readonly kind: 'request.turned_away'
+  readonly reason: string
+}
+
+/** A budget has passed one of its steps, for the first time in its period. */
+interface BudgetWarned {
+  readonly kind: 'budget.warned'
+  /** `user:alice`. */
+  readonly subject: string
+  /** Per cent. */
+  readonly step: number
+  readonly spentUsd: number
+  readonly amountUsd: number
+  /** `hour`, `day` or `month`. */
+  readonly period: string
+  /** `enforced` or `shadow`. */
+  readonly mode: string
+}
+
+/** Spending cannot be written down. */
+interface LedgerUnavailable {
+  readonly kind: 'ledger.unavailable'
+  readonly why: string
+}
+
+interface LedgerReturned {
+  readonly kind: 'ledger.returned'
+  readonly afterMs: number
+  /** Records that are still to be written. */
+  readonly pending: number
+}
+
+/** What a process that died had set aside was charged. */
+interface LedgerRecovered {
+  readonly kind: 'ledger.recovered'
+  readonly requests: number
+  readonly costUsd: number
+}
+
+/** The configuration file has changed, and is in force. */
+interface PolicyReloaded {
+  readonly kind: 'policy.reloaded'
+  readonly file: string
 }
 
 interface LimitsLearnt {
@@ -102,6 +161,13 @@ export type LogEvent =
   | RequestRefused
   | RequestCancelled
   | RequestBounced
+  | RequestShadowed
+  | RequestTurnedAway
+  | BudgetWarned
+  | LedgerUnavailable
+  | LedgerReturned
+  | LedgerRecovered
+  | PolicyReloaded
   | LimitsLearnt
   | ResourcePaused
   | UpstreamFailed
@@ -115,6 +181,8 @@ const REQUEST = [
   'id',
   'resource',
   'flow',
+  'user',
+  'tier',
   'lane',
   'model',
   'attempts',
@@ -131,11 +199,21 @@ interface Shape<E extends LogEvent> {
 const SHAPES: { readonly [K in LogEvent['kind']]: Shape<Extract<LogEvent, { kind: K }>> } = {
   'request.settled': {
     level: 'info',
-    fields: ['status', ...REQUEST, 'outcome', 'inputTokens', 'outputTokens'],
+    fields: ['status', ...REQUEST, 'outcome', 'inputTokens', 'outputTokens', 'costUsd'],
   },
   'request.refused': { level: 'warn', fields: ['reason', ...REQUEST, 'retryAfterMs'] },
   'request.cancelled': { level: 'info', fields: REQUEST },
   'request.bounced': { level: 'info', fields: ['reason', 'status', ...REQUEST] },
+  'request.shadowed': { level: 'info', fields: ['rule', ...REQUEST] },
+  'request.turned_away': { level: 'warn', fields: ['reason'] },
+  'budget.warned': {
+    level: 'warn',
+    fields: ['subject', 'step', 'spentUsd', 'amountUsd', 'period', 'mode'],
+  },
+  'ledger.unavailable': { level: 'error', fields: ['why'] },
+  'ledger.returned': { level: 'warn', fields: ['afterMs', 'pending'] },
+  'ledger.recovered': { level: 'warn', fields: ['requests', 'costUsd'] },
+  'policy.reloaded': { level: 'info', fields: ['file'] },
   'limits.learnt': { level: 'info', fields: ['resource', 'dimension', 'amount', 'windowMs'] },
   'resource.paused': { level: 'warn', fields: ['resource', 'pausedMs'] },
   'upstream.failed': { level: 'warn', fields: ['provider', 'failure'] },
@@ -156,16 +234,21 @@ type Written = string | number | null
 export function lineOf(event: LogEvent): Record<string, Written> {
   const line: Record<string, Written> = { event: event.kind }
   const given: Readonly<Record<string, unknown>> = { ...event }
-  for (const field of SHAPES[event.kind].fields) line[field] = written(given[field])
+  for (const field of SHAPES[event.kind].fields)
+    line[field] = written(given[field], /Usd$/.test(field) ? NANO : MILLI)
   return line
 }
+
+/** How finely numbers are written: money to the nano-dollar. */
+const MILLI = 1e3
+const NANO = 1e9
 
 const LONGEST_TEXT = 120
 /** Callers choose some texts (model, flow), and may paste what they should not. */
 const LOOKS_SECRET = /\b(?:sk|pk)-|\bbearer\b/i
 
-function written(value: unknown): Written {
-  if (typeof value === 'number') return Math.round(value * 1000) / 1000
+function written(value: unknown, parts: number): Written {
+  if (typeof value === 'number') return Math.round(value * parts) / parts
   if (typeof value !== 'string') return null
   return LOOKS_SECRET.test(value) ? '(hidden)' : value.slice(0, LONGEST_TEXT)
 }

@@ -7,6 +7,8 @@ const settled = {
   id: 'req_1',
   resource: 'anthropic/1f2e/claude-sonnet-4',
   flow: 'agent-7',
+  user: 'alice',
+  tier: 'pro',
   lane: 'normal',
   model: 'claude-sonnet-4-5',
   attempts: 1,
@@ -16,6 +18,7 @@ const settled = {
   status: 200,
   inputTokens: 10,
   outputTokens: 20,
+  costUsd: 0.000000123,
 } as const satisfies LogEvent
 
 function record(options: Partial<LogOptions> = {}) {

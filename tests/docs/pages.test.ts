@@ -2,6 +2,7 @@
 import path from 'node:path'
 import { Command, CommanderError } from 'commander'
 import { describe, expect, it } from 'vitest'
+import { addWhomFlags } from '../../src/cli/check.ts'
 import { addDemoFlags } from '../../src/cli/demo.ts'
 import { addEmulateFlags } from '../../src/cli/emulate.ts'
 import { addSettingFlags } from '../../src/cli/flags.ts'
@@ -77,7 +78,7 @@ describe('blocks', () => {
     '%s is a configuration',
     (at, text) => {
       const names = [...text.matchAll(/\$\{(\w+)\}/g)].map((match) => match[1] ?? '')
-      const env = Object.fromEntries(names.map((name) => [name, 'sk-ant-example']))
+      const env = Object.fromEntries(names.map((name) => [name, 'sk-ant-an-example']))
       expect(readConfig(at, text, env).problems).toEqual([])
     },
   )
@@ -120,7 +121,7 @@ function parse(line: string): void {
     loadSettings(flags, {}, import.meta.dirname)
   }
   addSettingFlags(add('serve')).action(checkSettings)
-  addSettingFlags(add('check')).action(checkSettings)
+  addWhomFlags(addSettingFlags(add('check'))).action(checkSettings)
   for (const command of [
     addStatusFlags(add('status')),
     addDemoFlags(add('demo')),

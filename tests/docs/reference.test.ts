@@ -12,10 +12,18 @@ import { createMeter } from '../../src/core/meters/create-meter.ts'
 import { REFUSALS, type RefusalReason } from '../../src/core/refusal.ts'
 import { ANSWER_FAULTS, DOOR_FAULTS } from '../../src/emulator/faults.ts'
 import { patienceOf } from '../../src/gateway/patience.ts'
+import { parseLedgerAddress } from '../../src/policy/ledger-address.ts'
 import { jsonSchema } from '../../src/policy/schema.ts'
 import { SETTINGS, upstreamSetting } from '../../src/policy/setting-table.ts'
 import { parseStoreAddress } from '../../src/policy/store-address.ts'
-import { formatDuration, parseDuration, parseLimit, parseSize } from '../../src/policy/units.ts'
+import {
+  formatDuration,
+  parseBudget,
+  parseDuration,
+  parseLimit,
+  parsePrice,
+  parseSize,
+} from '../../src/policy/units.ts'
 import { anthropic } from '../../src/providers/anthropic/anthropic.ts'
 import { limitGroupOf } from '../../src/providers/anthropic/limit-group.ts'
 import { routeProvider } from '../../src/providers/providers.ts'
@@ -56,8 +64,10 @@ type JsonSchema = z.core.JSONSchema.JSONSchema
 
 /** Every path in a schema that holds a value, with its type in words. */
 function leavesOf(schema: JsonSchema, at = ''): [at: string, type: string][] {
-  const { properties, items, required = [] } = schema
+  const { properties, items, additionalProperties, required = [] } = schema
   if (items && typeof items === 'object' && !Array.isArray(items)) return leavesOf(items, `${at}[]`)
+  if (additionalProperties && typeof additionalProperties === 'object')
+    return leavesOf(additionalProperties, `${at}.*`)
   if (!properties) return [[at, typeOf(schema)]]
   return Object.entries(properties).flatMap(([key, value]) => {
     if (typeof value !== 'object') return []
@@ -88,7 +98,12 @@ describe('configuration.md', () => {
   })
 
   it('has every key of the file', () => {
-    const documented = [...settings.rows, ...fileOnly.rows].map(([key]) => bare(key))
+    const [groups, bounds] = ['group', 'bound'].map((head) =>
+      columns(tableOf(page, head).rows, 1).flat(),
+    )
+    const bounding = groups?.flatMap((group) => bounds?.map((key) => `${group}.${key}`) ?? []) ?? []
+    const written = [...settings.rows, ...fileOnly.rows].map(([key]) => bare(key))
+    const documented = [...written, ...bounding]
     const keys = leavesOf(jsonSchema()).map(([key]) => key)
     expect(sorted([...new Set(documented)])).toEqual(sorted(keys))
   })
@@ -104,6 +119,24 @@ describe('configuration.md', () => {
     expect(addresses.length).toBeGreaterThan(5)
     for (const address of addresses)
       expect([address, parseStoreAddress(address)]).toMatchObject([address, { kind: 'parsed' }])
+  })
+
+  it('writes addresses of ledgers as they are read', () => {
+    const addresses = columns(tableOf(page, 'ledger').rows, 1).flat()
+    expect(addresses.length).toBeGreaterThan(3)
+    for (const address of addresses)
+      expect([address, parseLedgerAddress(address)]).toMatchObject([address, { kind: 'parsed' }])
+  })
+
+  it('writes budgets and prices as they are read', () => {
+    const examples = (name: string) =>
+      codesIn(new RegExp(`\\*\\*${name}\\*\\*, such as (.*?)\\.\\s`).exec(page.text)?.[1] ?? '')
+    expect(examples('Budgets')).toHaveLength(2)
+    for (const text of examples('Budgets'))
+      expect(parseBudget(text)).toMatchObject({ kind: 'parsed' })
+    expect(examples('Prices')).toHaveLength(2)
+    for (const text of examples('Prices'))
+      expect(parsePrice(text)).toMatchObject({ kind: 'parsed' })
   })
 
   it('has every policy for a store that cannot be reached', () => {
@@ -243,7 +276,8 @@ describe('metrics.md', () => {
   /** Of each there is a sample, once everything has happened. */
   async function allMetrics(): Promise<ReadonlyMap<string, Family>> {
     const counts = new EventMetrics(clock)
-    counts.settled({ lane: 'normal', queuedMs: 0 }, 'answered', 200)
+    counts.settled({ lane: 'normal', queuedMs: 0 }, 'answered', 200, { cost: 1 })
+    counts.budgetWarned({ step: 80 })
     counts.refused({}, { reason: 'queue_full' })
     counts.bounced({}, 'overloaded')
     const store = { kind: 'memory', isDegraded: false, snapshot: async () => [resource] }
@@ -274,6 +308,8 @@ describe('log.md', () => {
     id: 'hg_1',
     resource: 'r',
     flow: 'f',
+    user: 'u',
+    tier: 't',
     lane: 'normal',
     model: 'm',
     attempts: 1,
@@ -290,6 +326,7 @@ describe('log.md', () => {
       status: 200,
       inputTokens: 1,
       outputTokens: 1,
+      costUsd: 1,
     },
     'request.refused': {
       ...request,
@@ -304,6 +341,21 @@ describe('log.md', () => {
       reason: 'overloaded',
       status: 529,
     },
+    'request.shadowed': { ...request, kind: 'request.shadowed', rule: 'r' },
+    'request.turned_away': { kind: 'request.turned_away', reason: 'key_unknown' },
+    'budget.warned': {
+      kind: 'budget.warned',
+      subject: 'user:u',
+      step: 80,
+      spentUsd: 1,
+      amountUsd: 1,
+      period: 'month',
+      mode: 'enforced',
+    },
+    'ledger.unavailable': { kind: 'ledger.unavailable', why: 'w' },
+    'ledger.returned': { kind: 'ledger.returned', afterMs: 1, pending: 1 },
+    'ledger.recovered': { kind: 'ledger.recovered', requests: 1, costUsd: 1 },
+    'policy.reloaded': { kind: 'policy.reloaded', file: 'f' },
     'limits.learnt': {
       kind: 'limits.learnt',
       resource: 'r',

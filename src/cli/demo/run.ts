@@ -132,7 +132,12 @@ interface Gate {
 /** A gateway with all its defaults: it knows nothing of the limits and has to learn them. */
 async function openGate(upstream: string, clock: Clock, random: () => number): Promise<Gate> {
   // An empty file instead of the user's own.
-  const flags = { config: devNull, port: '0', upstream: [`anthropic=${upstream}`] }
+  const flags = {
+    config: devNull,
+    ledger: 'off',
+    port: '0',
+    upstream: [`anthropic=${upstream}`],
+  }
   const { settings } = loadSettings(flags, {})
   const { gateway, close } = await wire({ settings, clock, random, events: UNHEARD })
   return { url: await gateway.listen(), close }
@@ -144,6 +149,13 @@ const UNHEARD: GatewayEvents = {
   refused: () => {},
   cancelled: () => {},
   bounced: () => {},
+  shadowed: () => {},
+  budgetWarned: () => {},
+  turnedAway: () => {},
+  warned: () => {},
+  ledgerUnavailable: () => {},
+  ledgerReturned: () => {},
+  ledgerRecovered: () => {},
   storeDegraded: () => {},
   storeReturned: () => {},
   storeWarned: () => {},

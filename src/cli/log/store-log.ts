@@ -1,6 +1,6 @@
 // Turns what a shared store tells into lines of the log. Must not know: how lines look, or where they go.
 import type { Log } from '../../telemetry/log.ts'
-import type { StoreEvents } from '../open-store.ts'
+import type { StoreEvents } from '../../backends/open-store.ts'
 
 export function logStore(log: Log): Omit<StoreEvents, 'failed'> {
   return {

@@ -8,6 +8,8 @@ const facts = {
   id: 'hg_1',
   resource: 'anthropic/1f2e/claude-sonnet-4',
   flow: 'agent-7',
+  user: null,
+  tier: null,
   lane: 'normal',
   model: 'claude-sonnet-4-5',
   attempts: 1,
@@ -22,6 +24,7 @@ const settled = {
   status: 200,
   inputTokens: 3012,
   outputTokens: 310,
+  costUsd: 0,
 } as const satisfies LogEvent
 
 function record(options: Partial<StoryOptions> = {}) {
@@ -44,6 +47,30 @@ describe('the story', () => {
     [
       { ...settled, queuedMs: 14_000, durationMs: 15_000, attempts: 2 },
       '✓ agent-7 · claude-sonnet-4-5 · waited 14 s · answered after 1.0 s · 3,012 in, 310 out · sent 2 times\n',
+    ],
+    [
+      { ...settled, costUsd: 0.0125 },
+      '✓ agent-7 · claude-sonnet-4-5 · answered after 2.3 s · 3,012 in, 310 out · $0.0125\n',
+    ],
+    [
+      {
+        kind: 'budget.warned',
+        subject: 'user:alice',
+        step: 80,
+        spentUsd: 0.81,
+        amountUsd: 1,
+        period: 'month',
+        mode: 'enforced',
+      },
+      '↻ user:alice has used 80 % of its budget: $0.81 of $1 this month\n',
+    ],
+    [
+      { kind: 'ledger.recovered', requests: 2, costUsd: 0.5 },
+      '↻ 2 requests of a process that died charged: $0.5\n',
+    ],
+    [
+      { kind: 'request.shadowed', ...facts, rule: 'limits of user:bob' },
+      '– agent-7 · claude-sonnet-4-5 · passes, but not if limits of user:bob were enforced\n',
     ],
     [
       { ...settled, outcome: 'provider_error', status: 400, inputTokens: 0, outputTokens: 0 },

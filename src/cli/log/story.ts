@@ -100,6 +100,29 @@ function lineFor(event: LogEvent): Line {
       return { mark: MARKS.gone, text: `${who(event)} · left the line${waited(event, 'after')}` }
     case 'request.bounced':
       return { mark: MARKS.again, text: `${who(event)} · ${bouncedText(event)}` }
+    case 'request.shadowed':
+      return {
+        mark: MARKS.gone,
+        text: `${who(event)} · passes, but not if ${plain(event.rule)} were enforced`,
+      }
+    case 'request.turned_away':
+      return { mark: MARKS.bad, text: `turned away: ${event.reason.replaceAll('_', ' ')}` }
+    case 'budget.warned':
+      return { mark: MARKS.again, text: budgetText(event) }
+    case 'ledger.unavailable':
+      return { mark: MARKS.bad, text: `spending cannot be written down: ${plain(event.why)}` }
+    case 'ledger.returned':
+      return {
+        mark: MARKS.news,
+        text: `spending is written down again, after ${spanInWords(event.afterMs)}`,
+      }
+    case 'ledger.recovered': {
+      const { requests, costUsd } = event
+      const text = `${countOf(requests, 'request')} of a process that died charged: $${costUsd}`
+      return { mark: MARKS.again, text }
+    }
+    case 'policy.reloaded':
+      return { mark: MARKS.news, text: `${plain(event.file)} has changed and is in force` }
     case 'limits.learnt':
       return { mark: MARKS.news, text: learntText(event) }
     case 'resource.paused': {
@@ -142,12 +165,14 @@ const OUTCOMES: Readonly<Record<string, { readonly mark: Mark; readonly said: st
 
 function settledLine(event: EventOf<'request.settled'>): Line {
   const { outcome, status, queuedMs, durationMs, inputTokens, outputTokens, attempts } = event
+  const { costUsd } = event
   const { mark, said } = OUTCOMES[outcome] ?? { mark: MARKS.gone, said: outcome }
   const code = status === null || status === 200 ? '' : ` (${status})`
   const parts = [
     ...(queuedMs < WORTH_TELLING_MS ? [] : [`waited ${spanInWords(queuedMs)}`]),
     `${said}${code} after ${spanInWords(durationMs - queuedMs)}`,
     `${amountInWords(inputTokens)} in, ${amountInWords(outputTokens)} out`,
+    ...(costUsd > 0 ? [`$${costUsd}`] : []),
     ...(attempts > 1 ? [`sent ${attempts} times`] : []),
   ]
   return { mark, text: `${who(event)} · ${parts.join(' · ')}` }
@@ -193,6 +218,12 @@ function bindingInWords(binding: Binding): string {
     case 'overload':
       return 'an overloaded provider'
   }
+}
+
+function budgetText(event: EventOf<'budget.warned'>): string {
+  const { subject, step, spentUsd, amountUsd, period, mode } = event
+  const whose = `${plain(subject)} has used ${step} % of ${mode === 'shadow' ? 'a shadow' : 'its'} budget`
+  return `${whose}: $${spentUsd} of $${amountUsd} this ${period}`
 }
 
 function degradedText({ policy, why, instances }: EventOf<'store.degraded'>): string {

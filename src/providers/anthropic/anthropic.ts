@@ -4,10 +4,11 @@
 import type { Usage } from '../../core/prompt.ts'
 import { headerText } from '../headers.ts'
 import type { Headers, Provider } from '../provider.ts'
-import { describe } from './describe.ts'
+import { decoded, describe } from './describe.ts'
 import { observeLimits } from './limits.ts'
 import { matchPath } from './paths.ts'
 import { renderRefusal, renderStreamRefusal, wrapStreamError } from './refusals.ts'
+import { withModel } from './rewrite.ts'
 import { openUsageTap } from './usage.ts'
 import { verdictOn } from './verdict.ts'
 
@@ -16,6 +17,10 @@ export const anthropic: Provider = {
   defaultBaseUrl: 'https://api.anthropic.com',
   match: matchPath,
   describe,
+  withModel: (body, headers, model) => {
+    const json = decoded(body, headers, MOST_UNPACKED_BYTES)
+    return json && withModel(json, model)
+  },
   credential,
   observe: observeLimits,
   classify: verdictOn,
@@ -26,6 +31,9 @@ export const anthropic: Provider = {
   wrapStreamError,
   streamKeepalive: 'event: ping\ndata: {"type": "ping"}\n\n',
 }
+
+/** The largest request that Anthropic takes. */
+const MOST_UNPACKED_BYTES = 32 * 1024 * 1024
 
 /** Anthropic takes a key in either header, and clients send either or both. */
 function credential(headers: Headers): string | null {

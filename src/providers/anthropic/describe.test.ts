@@ -20,6 +20,7 @@ const EMPTY = {
   limitGroup: 'unknown',
   stream: false,
   prompt: { textBytes: 0, fixedTokens: 0, prefixes: [], maxOutputTokens: null },
+  user: null,
   session: null,
 }
 
@@ -38,6 +39,7 @@ test('says what a request says', () => {
       prefixes: [],
       maxOutputTokens: 1024,
     },
+    user: null,
     session: null,
   })
 })

@@ -6,7 +6,7 @@ import type { Description, Headers, Operation } from '../provider.ts'
 import { type Outline, outlineOf } from './body.ts'
 import { limitGroupOf } from './limit-group.ts'
 import { NO_PROMPT, promptShape } from './prompt.ts'
-import { sessionOf } from './session.ts'
+import { sessionOf, userOf } from './session.ts'
 
 /** Other pools run no model on what they are sent: nothing is read and nothing produced. */
 const NOTHING_RUN: PromptShape = { ...NO_PROMPT, maxOutputTokens: 0 }
@@ -21,6 +21,7 @@ export function describe(operation: Operation, headers: Headers, body: Buffer | 
     limitGroup: isModelRun ? limitGroupOf(model, outline?.isFast ?? false) : operation.pool,
     stream: outline?.isStream ?? false,
     prompt: isModelRun ? promptOf(json, outline) : NOTHING_RUN,
+    user: userOf(outline?.userId ?? null),
     session: sessionOf(headers, outline?.userId ?? null),
   }
 }
@@ -30,7 +31,7 @@ function promptOf(json: Buffer | null, outline: Outline | null): PromptShape {
 }
 
 /** The body's JSON, or null where it is packed in a way that is not known or not sound. */
-function decoded(body: Buffer, headers: Headers, mostBytes: number): Buffer | null {
+export function decoded(body: Buffer, headers: Headers, mostBytes: number): Buffer | null {
   const encoding = headerText(headers, 'content-encoding')?.toLowerCase() ?? 'identity'
   if (encoding === 'identity') return body
   if (encoding !== 'gzip' && encoding !== 'x-gzip') return null

@@ -6,6 +6,7 @@ import type { RenderedRefusal } from '../provider.ts'
 /** Anthropic's error type for a status. 503 is no `overloaded_error`: Claude Code gives that up after three tries. */
 const ERROR_TYPES: Readonly<Record<number, string>> = {
   400: 'invalid_request_error',
+  401: 'authentication_error',
   402: 'billing_error',
   403: 'permission_error',
   404: 'not_found_error',
@@ -19,14 +20,14 @@ const LONGEST_RETRY_AFTER_S = 60
 
 export function renderRefusal(refusal: Refusal, requestId: string): RenderedRefusal {
   const { status, retryable } = REFUSALS[refusal.reason]
+  const waitS = retryable ? waitSeconds(refusal) : null
   const headers: Record<string, string> = {
+    ...refusal.headers,
     'content-type': 'application/json',
     'cache-control': 'no-store',
-    'x-should-retry': String(retryable),
+    'x-should-retry': String(retryable && (waitS ?? 0) <= LONGEST_RETRY_AFTER_S),
   }
-  if (retryable && refusal.retryAfterMs !== null) {
-    headers['retry-after'] = String(retryAfterSeconds(refusal.retryAfterMs))
-  }
+  if (waitS !== null) headers['retry-after'] = String(waitS)
   return { status, headers, body: errorJson(refusal, requestId) }
 }
 
@@ -45,6 +46,9 @@ function errorJson(refusal: Refusal, requestId: string): string {
   return JSON.stringify({ type: 'error', error, request_id: requestId })
 }
 
-function retryAfterSeconds(waitMs: number): number {
-  return Math.min(Math.max(Math.ceil(waitMs / 1000), 1), LONGEST_RETRY_AFTER_S)
+/** A place in line can be asked for again at any time. A limit of the caller's own says when it frees. */
+function waitSeconds({ reason, retryAfterMs }: Refusal): number | null {
+  if (retryAfterMs === null) return null
+  const longestS = reason === 'limit_reached' ? Number.POSITIVE_INFINITY : LONGEST_RETRY_AFTER_S
+  return Math.min(Math.max(Math.ceil(retryAfterMs / 1000), 1), longestS)
 }

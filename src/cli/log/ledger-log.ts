@@ -1,0 +1,14 @@
+// Turns what a ledger tells into lines of the log. Must not know: how lines look, or where they go.
+import type { Log } from '../../telemetry/log.ts'
+import type { GatewayLedgerEvents } from '../wire.ts'
+
+const NANO = 1e9
+
+export function logLedger(log: Log): GatewayLedgerEvents {
+  return {
+    ledgerUnavailable: (why) => log.event({ kind: 'ledger.unavailable', why }),
+    ledgerReturned: (afterMs, pending) => log.event({ kind: 'ledger.returned', afterMs, pending }),
+    ledgerRecovered: (requests, cost) =>
+      log.event({ kind: 'ledger.recovered', requests, costUsd: cost / NANO }),
+  }
+}

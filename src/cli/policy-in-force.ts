@@ -1,0 +1,105 @@
+// The policy that is in force: what the file says, and what administrators changed since. Owns: putting
+// both together and handing them to those who carry them out. Must not know: when a file is read, or
+// how a ledger is watched.
+import type { GateSettings } from '../core/admission.ts'
+import type { CallRules } from '../dispatch/call-rules.ts'
+import type { DoorRules } from '../gateway/gateway.ts'
+import type { Registry } from '../ledger/ledger.ts'
+import { Prices } from '../ledger/prices.ts'
+import { trustRules } from '../policy/identity.ts'
+import { KeyRing } from '../policy/key-ring.ts'
+import { limitsOf, type Settings } from '../policy/settings.ts'
+import { Subjects } from '../policy/subjects.ts'
+
+export class PolicyInForce {
+  #settings: Settings
+  #registry: Registry | null
+  readonly #keys: KeyRing
+  #subjects: Subjects
+  #callRules: CallRules
+  #doorRules: DoorRules
+  /** Is told when anything has changed. */
+  onChange: () => void = () => {}
+
+  constructor(settings: Settings, registry: Registry | null) {
+    this.#settings = settings
+    this.#registry = registry
+    this.#keys = new KeyRing(settings.rules.keys)
+    this.#keys.replaceIssued(registry?.keys ?? [])
+    this.#subjects = new Subjects(settings.rules, registry?.overrides)
+    this.#callRules = this.#makeCallRules()
+    this.#doorRules = this.#makeDoorRules()
+  }
+
+  get settings(): Settings {
+    return this.#settings
+  }
+
+  get callRules(): CallRules {
+    return this.#callRules
+  }
+
+  get doorRules(): DoorRules {
+    return this.#doorRules
+  }
+
+  /** The file has changed. */
+  replaceSettings(settings: Settings): void {
+    this.#settings = settings
+    this.#keys.replaceConfigured(settings.rules.keys)
+    this.#subjects = new Subjects(settings.rules, this.#registry?.overrides)
+    this.#callRules = this.#makeCallRules()
+    this.#doorRules = this.#makeDoorRules()
+    this.onChange()
+  }
+
+  /** An administrator has changed keys or budgets. */
+  replaceRegistry(registry: Registry): void {
+    this.#registry = registry
+    this.#keys.replaceIssued(registry.keys)
+    this.#subjects = this.#subjects.withOverrides(registry.overrides)
+    this.#callRules = { ...this.#callRules, subjects: this.#subjects }
+    this.onChange()
+  }
+
+  /** What is said of a resource: a subject's own, or a provider's, known by its limit group. */
+  gateSettings(resource: string): GateSettings {
+    const { providers, queue } = this.#settings
+    const { agingMs, maxQueued } = queue
+    const own = this.#subjects.limitsOf(resource)
+    if (own) return { limits: own, learns: false, agingMs, maxQueued, floors: NO_FLOORS }
+    const { limits, floors } = providers.anthropic
+    const group = resource.slice(resource.lastIndexOf('/') + 1)
+    return {
+      limits: limitsOf(limits, group) ?? [],
+      learns: true,
+      agingMs,
+      maxQueued,
+      floors: { soft: floors.softTokens, hard: floors.hardTokens },
+    }
+  }
+
+  #makeCallRules(): CallRules {
+    const { prices, unknownPrice, fallbacks, fallbackAfterMs } = this.#settings
+    return {
+      subjects: this.#subjects,
+      prices: new Prices(prices),
+      sendsUnpriced: unknownPrice === 'allow',
+      fallbacks,
+      fallbackAfterMs,
+    }
+  }
+
+  #makeDoorRules(): DoorRules {
+    const { identity, queue, providers } = this.#settings
+    return {
+      keys: this.#keys,
+      trust: trustRules(identity),
+      userHeader: identity.userHeader,
+      maxWaitMs: queue.maxWaitMs,
+      ownKeyOf: () => providers.anthropic.apiKey,
+    }
+  }
+}
+
+const NO_FLOORS = { soft: 0, hard: 0 }

@@ -1,0 +1,177 @@
+// What one call does in the ledger: money is set aside before it is sent, and what it used is charged
+// after. Owns: when each of these happens, and with which figures. Must not know: the line, the store,
+// how the ledger keeps anything.
+import type { EpochMs } from '../core/clock.ts'
+import type { Usage } from '../core/prompt.ts'
+import type {
+  Balance,
+  Budget,
+  Ledger,
+  LedgerCall,
+  SettleAnswer,
+  UsageOutcome,
+} from '../ledger/ledger.ts'
+import { costOf, type ModelPrice, type Prices } from '../ledger/prices.ts'
+import { reservationSize } from '../ledger/reservation-size.ts'
+
+/** What a call is likely to use, and what it can use at most. */
+export interface UsageForecast {
+  readonly expected: Usage
+  readonly worst: Usage
+}
+
+export interface MoneyOptions {
+  readonly ledger: Ledger
+  readonly prices: Prices
+  readonly budgets: readonly Budget[]
+  /** Whether a call is sent that budgets bind and whose price is not known. */
+  readonly sendsUnpriced: boolean
+  readonly follow: (operation: Promise<unknown>) => void
+  readonly settled: (answer: SettleAnswer) => void
+}
+
+export type MoneyAnswer =
+  | { readonly kind: 'reserved'; readonly balances: readonly Balance[] }
+  | { readonly kind: 'over_budget'; readonly balance: Balance; readonly needed: number }
+  | { readonly kind: 'price_unknown' }
+
+const NOTHING_USED: Usage = {
+  inputTokens: 0,
+  cacheReadTokens: 0,
+  cacheWriteTokens: 0,
+  cacheWriteHourTokens: 0,
+  outputTokens: 0,
+}
+
+export class CallMoney {
+  readonly #options: MoneyOptions
+  #call: LedgerCall
+  #isReserved = false
+  #reservedAt: EpochMs = 0
+
+  constructor(call: LedgerCall, options: MoneyOptions) {
+    this.#call = call
+    this.#options = options
+  }
+
+  /** The call asks for another model from now on. Only before it is reserved. */
+  aim(model: string | null): void {
+    this.#call = { ...this.#call, model }
+  }
+
+  /**
+   * Whether the budgets can bear the call at all, as they stand without what others have set aside:
+   * that comes back, what is spent does not. Nothing is set aside. @throws LedgerUnavailable
+   */
+  async foresee(forecast: UsageForecast, now: EpochMs): Promise<MoneyAnswer> {
+    const { budgets, ledger } = this.#options
+    const binding = budgets.filter(({ isShadow }) => !isShadow)
+    if (binding.length === 0) return { kind: 'reserved', balances: [] }
+    const amount = this.#amountOf(forecast, now)
+    if (amount === null)
+      return this.#options.sendsUnpriced
+        ? { kind: 'reserved', balances: [] }
+        : { kind: 'price_unknown' }
+    const balances = await ledger.balances(binding, now)
+    const short = balances.find(
+      ({ budget, credited, spent }) => budget.amount + credited - spent < amount,
+    )
+    if (short) return { kind: 'over_budget', balance: short, needed: amount }
+    return { kind: 'reserved', balances }
+  }
+
+  /** Sets money aside, before the first time that the call is sent. @throws LedgerUnavailable */
+  async reserve(forecast: UsageForecast, now: EpochMs): Promise<MoneyAnswer> {
+    const { budgets, ledger } = this.#options
+    if (this.#isReserved) return { kind: 'reserved', balances: [] }
+    const amount = this.#amountOf(forecast, now)
+    if (amount === null && !this.#options.sendsUnpriced) return { kind: 'price_unknown' }
+    this.#isReserved = true
+    this.#reservedAt = now
+    const reserving = ledger.reserve({ call: this.#call, at: now, amount: amount ?? 0, budgets })
+    try {
+      const answer = await reserving
+      if (answer.kind === 'reserved') return answer
+      this.#isReserved = false
+      return { ...answer, needed: amount ?? 0 }
+    } catch (error) {
+      this.#isReserved = false
+      throw error
+    }
+  }
+
+  /** As `reserve`, where nobody's permission is needed: so that a crash does not lose what was sent. */
+  note(forecast: UsageForecast, now: EpochMs): void {
+    if (this.#isReserved) return
+    this.#isReserved = true
+    this.#reservedAt = now
+    const { budgets, ledger, follow } = this.#options
+    const amount = this.#amountOf(forecast, now) ?? 0
+    follow(ledger.reserve({ call: this.#call, at: now, amount, budgets }))
+  }
+
+  /** An attempt met a refusal, and will be repeated: it cost nothing. */
+  failedOnce(attempt: number, outcome: UsageOutcome): void {
+    if (!this.#isReserved) return
+    const event = this.#eventOf(attempt, outcome, NOTHING_USED, true)
+    this.#options.follow(this.#options.ledger.record({ ...event, cost: 0 }))
+  }
+
+  /** The last attempt has ended. Returns its cost in nano-dollars, or null where that is not known. */
+  settle(
+    attempt: number,
+    outcome: UsageOutcome,
+    used: Usage | null,
+    isExact: boolean,
+  ): number | null {
+    if (!this.#isReserved) return null
+    this.#isReserved = false
+    const { ledger, follow, settled } = this.#options
+    const event = this.#eventOf(attempt, outcome, used ?? NOTHING_USED, isExact)
+    follow(ledger.settle(event).then(settled))
+    return event.cost
+  }
+
+  /** The call is not sent after all. */
+  release(): void {
+    if (!this.#isReserved) return
+    this.#isReserved = false
+    this.#options.follow(this.#options.ledger.release(this.#call.id))
+  }
+
+  /** Null where the price is not known. */
+  #amountOf({ expected, worst }: UsageForecast, now: EpochMs): number | null {
+    const price = this.#priceAt(now)
+    if (!price) return null
+    const amounts = this.#options.budgets.map(({ amount }) => amount)
+    return reservationSize({
+      expected: costOf(price, expected),
+      worst: costOf(price, worst),
+      smallestBudget: amounts.length === 0 ? null : Math.min(...amounts),
+    })
+  }
+
+  #priceAt(at: EpochMs): ModelPrice | null {
+    const { model, provider } = this.#call
+    return model === null ? null : this.#options.prices.priceOf(provider, model, at)
+  }
+
+  #eventOf(attempt: number, outcome: UsageOutcome, used: Usage, isExact: boolean) {
+    const price = this.#priceAt(this.#reservedAt)
+    return {
+      call: this.#call,
+      attempt,
+      at: this.#reservedAt,
+      outcome,
+      isExact,
+      cost: price ? costOf(price, used) : isNothing(used) ? 0 : null,
+      inputTokens: used.inputTokens,
+      cacheReadTokens: used.cacheReadTokens,
+      cacheWriteTokens: used.cacheWriteTokens,
+      cacheWriteHourTokens: used.cacheWriteHourTokens,
+      outputTokens: used.outputTokens,
+    }
+  }
+}
+
+const isNothing = (used: Usage): boolean => Object.values(used).every((tokens) => tokens === 0)

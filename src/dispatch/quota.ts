@@ -1,0 +1,202 @@
+// What one call takes of its subject's own limits: the user's, then the team's. Owns: taking them from
+// the narrowest to the widest, all or none, and giving them back. Must not know: the provider's limits,
+// money, or who the call belongs to.
+import type { Binding, Placement } from '../core/admission.ts'
+import type { Clock, EpochMs } from '../core/clock.ts'
+import type { CostVector } from '../core/cost.ts'
+import type { Lane } from '../core/lane.ts'
+import type { Store } from '../core/store.ts'
+import type { Scope } from '../policy/subject.ts'
+import type { GrantListeners } from './grant-listeners.ts'
+import { type LimitStanding, standingsOf } from './limit-standing.ts'
+
+export interface QuotaContext {
+  readonly clock: Clock
+  readonly store: Store
+  readonly grants: GrantListeners
+  follow(operation: Promise<unknown>): void
+}
+
+export interface QuotaRequest {
+  readonly id: string
+  readonly scopes: readonly Scope[]
+  readonly lane: Lane
+  readonly flow: string
+  readonly estimate: CostVector
+  /** How long a scope that lets its calls wait lets this one wait. */
+  readonly deadlineAt: EpochMs
+  /** It stands in line for one of its scopes. */
+  readonly onWaiting: () => void
+}
+
+/** A scope that has no room for the call. */
+export interface QuotaRefusal {
+  readonly scope: Scope
+  readonly boundBy: Binding | null
+  /** When it would have had room; Infinity where only the end of another call can tell. */
+  readonly expectedAt: EpochMs
+  readonly standings: readonly LimitStanding[]
+}
+
+export type QuotaAnswer =
+  | { readonly kind: 'taken'; readonly shadowed: readonly Scope[] }
+  | { readonly kind: 'refused'; readonly refusal: QuotaRefusal }
+  /** `letGo` came while it waited. */
+  | { readonly kind: 'let_go' }
+
+/** A ticket of one call in one scope. One call's tickets need names of their own. */
+interface Hold {
+  readonly resource: string
+  readonly id: string
+}
+
+export class Quota {
+  readonly #context: QuotaContext
+  readonly #request: QuotaRequest
+  #held: Hold[] = []
+  #waiting: (Hold & { readonly resolve: (isGranted: boolean) => void }) | null = null
+  #isOver = false
+
+  constructor(context: QuotaContext, request: QuotaRequest) {
+    this.#context = context
+    this.#request = request
+  }
+
+  /** The ticket that it waits with, or null. */
+  get waitsFor(): Hold | null {
+    return this.#waiting
+  }
+
+  /** Takes of every scope. Whatever refuses, nothing is kept. @throws StoreUnreachable */
+  async take(): Promise<QuotaAnswer> {
+    const shadowed: Scope[] = []
+    try {
+      for (const scope of this.#request.scopes) {
+        if (!(await this.#takeShadow(scope))) shadowed.push(scope)
+        const refusal = await this.#takeOf(scope)
+        if (this.#isOver) {
+          this.letGo()
+          return { kind: 'let_go' }
+        }
+        if (!refusal) continue
+        this.letGo()
+        return { kind: 'refused', refusal }
+      }
+    } catch (error) {
+      this.letGo()
+      throw error
+    }
+    return { kind: 'taken', shadowed }
+  }
+
+  /** How the limits stand that the call is counted in. Empty where that cannot be told now. */
+  async standings(): Promise<readonly LimitStanding[]> {
+    const scopes = this.#request.scopes.filter(({ limits }) => limits.length > 0)
+    const all = await Promise.all(scopes.map((scope) => this.#standingsOf(scope)))
+    return all.flat()
+  }
+
+  /** The call has ended. */
+  settle(actual: CostVector, isExact: boolean): void {
+    const { store, follow } = this.#context
+    for (const { resource, id } of this.#end()) follow(store.settle(resource, id, actual, isExact))
+  }
+
+  /** The call will not be sent, or cost nothing: all is given back, and nothing waits any more. */
+  letGo(): void {
+    const { store, grants, follow } = this.#context
+    for (const { resource, id } of this.#end()) follow(store.release(resource, id))
+    const waiting = this.#waiting
+    if (!waiting) return
+    this.#waiting = null
+    grants.forget(waiting.id)
+    follow(store.cancel(waiting.resource, waiting.id))
+    waiting.resolve(false)
+  }
+
+  /** Takes of a scope's shadow, which nobody waits for. False when it has no room. */
+  async #takeShadow({ shadowResource, shadowLimits }: Scope): Promise<boolean> {
+    if (shadowLimits.length === 0) return true
+    const hold = this.#holdOf(shadowResource)
+    const placement = await this.#enqueue(hold, this.#context.clock.now())
+    if (placement.kind === 'admitted') this.#held.push(hold)
+    else if (placement.kind === 'waiting') this.#leave(hold)
+    return placement.kind === 'admitted'
+  }
+
+  async #takeOf(scope: Scope): Promise<QuotaRefusal | null> {
+    if (scope.limits.length === 0) return null
+    const { clock } = this.#context
+    const hold = this.#holdOf(scope.resource)
+    const mayWait = scope.overflow === 'wait'
+    const granted = mayWait ? this.#expectGrant(hold) : null
+    const deadlineAt = mayWait ? this.#request.deadlineAt : clock.now()
+    const placement = await this.#enqueue(hold, deadlineAt)
+    if (placement.kind === 'waiting' && granted !== null) {
+      if (this.#waiting) this.#request.onWaiting()
+      if (await granted) this.#held.push(hold)
+      return null
+    }
+    this.#stopExpecting(hold)
+    if (placement.kind === 'admitted') {
+      this.#held.push(hold)
+      return null
+    }
+    if (placement.kind === 'waiting') this.#leave(hold)
+    const { boundBy, expectedAt } = placement
+    return { scope, boundBy, expectedAt, standings: await this.#standingsOf(scope) }
+  }
+
+  #enqueue(hold: Hold, deadlineAt: EpochMs): Promise<Placement> {
+    const { flow, lane, estimate } = this.#request
+    return this.#context.store.enqueue({
+      ...hold,
+      flow,
+      lane,
+      weight: 1,
+      estimate,
+      deadlineAt,
+      place: null,
+      parked: false,
+      holder: null,
+    })
+  }
+
+  /** The grant may come before `enqueue` has answered. */
+  #expectGrant(hold: Hold): Promise<boolean> {
+    const { promise, resolve } = Promise.withResolvers<boolean>()
+    this.#waiting = { ...hold, resolve }
+    this.#context.grants.expect(hold.id, () => {
+      this.#waiting = null
+      resolve(true)
+    })
+    return promise
+  }
+
+  #stopExpecting(hold: Hold): void {
+    this.#context.grants.forget(hold.id)
+    this.#waiting = null
+  }
+
+  /** It stands in a line that it is not to wait in; its turn may have come meanwhile. */
+  #leave({ resource, id }: Hold): void {
+    const { store, follow } = this.#context
+    follow(store.cancel(resource, id).then((place) => (place ? null : store.release(resource, id))))
+  }
+
+  #holdOf(resource: string): Hold {
+    return { resource, id: `${this.#request.id}/${resource}` }
+  }
+
+  async #standingsOf({ resource, limits, subject }: Scope): Promise<readonly LimitStanding[]> {
+    const { clock, store } = this.#context
+    return standingsOf(subject, limits, await store.look(resource), clock.now())
+  }
+
+  #end(): readonly Hold[] {
+    this.#isOver = true
+    const held = this.#held
+    this.#held = []
+    return held
+  }
+}
