@@ -74,6 +74,7 @@ export interface Harness extends AsyncDisposable {
   /** The gateway's base URL. */
   readonly url: string
   readonly clock: Clock
+  readonly settings: Settings
   readonly wired: Wired
   readonly happenings: readonly Happening[]
   /** Throws where the test runs its own upstream. */
@@ -98,8 +99,9 @@ export async function openHarness(options: HarnessOptions = {}): Promise<Harness
         })
       : null
   const happenings: Happening[] = []
+  const settings = settingsFor(options, options.upstream ?? emulator?.url ?? '')
   const wired = await wire({
-    settings: settingsFor(options, options.upstream ?? emulator?.url ?? ''),
+    settings,
     clock,
     random: seededRandom(1),
     events: recorderInto(happenings),
@@ -109,6 +111,7 @@ export async function openHarness(options: HarnessOptions = {}): Promise<Harness
   return {
     url,
     clock,
+    settings,
     wired,
     happenings,
     get emulator() {
