@@ -53,6 +53,9 @@ function watched(connection: RedisConnection, sent: Map<string, number>): RedisC
   return {
     prefix: connection.prefix,
     warnings: connection.warnings,
+    get isReachable() {
+      return connection.isReachable
+    },
     run: (program, script, keys, args) => {
       count(script.name)
       return connection.run(program, script, keys, args)

@@ -6,6 +6,9 @@ import type { Clock, VirtualClock } from '../../src/core/clock.ts'
 import { Dispatcher } from '../../src/dispatch/dispatcher.ts'
 import type { Upstream } from '../../src/dispatch/upstream.ts'
 import { Estimator } from '../../src/estimate/estimator.ts'
+import { Prices } from '../../src/ledger/prices.ts'
+import { ANONYMOUS, type SubjectRules } from '../../src/policy/subject.ts'
+import { Subjects } from '../../src/policy/subjects.ts'
 import { anthropic } from '../../src/providers/anthropic/anthropic.ts'
 import { MemoryStore } from '../../src/stores/memory/memory-store.ts'
 import type { SimulatedAnthropic, Work } from './simulated-anthropic.ts'
@@ -30,7 +33,18 @@ export interface Contender {
 
 const ACCOUNT = { key: 'bench', organization: 'bench-organization' }
 
+const NO_RULES: SubjectRules = {
+  tiers: new Map(),
+  defaultTier: null,
+  users: new Map(),
+  teams: new Map(),
+  keys: [],
+  warnAt: [],
+}
+
 export interface HeadgateOptions {
+  /** The tiers that agents have, as users by their names. @default none */
+  readonly rules?: SubjectRules
   readonly isBlind?: boolean
   readonly onEvent?: (text: string) => void
 }
@@ -43,6 +57,7 @@ export function headgate(
   options: HeadgateOptions = {},
 ): Contender & { readonly dispatcher: Dispatcher } {
   const works = new WeakMap<Buffer, Work>()
+  const subjects = new Subjects(options.rules ?? NO_RULES)
   const upstream: Upstream = {
     send: ({ body }, handler) => {
       const work = Buffer.isBuffer(body) ? works.get(body) : undefined
@@ -58,13 +73,21 @@ export function headgate(
   const dispatcher = new Dispatcher({
     clock,
     random,
-    store: new MemoryStore(clock, () => ({
-      limits: [],
-      learns: true,
+    store: new MemoryStore(clock, (resource) => ({
+      limits: subjects.limitsOf(resource) ?? [],
+      learns: subjects.limitsOf(resource) === null,
       agingMs: 60_000,
       maxQueued: 100_000,
       floors: { soft: 0, hard: 0 },
     })),
+    ledger: null,
+    rules: {
+      subjects,
+      prices: new Prices([]),
+      sendsUnpriced: true,
+      fallbacks: [],
+      fallbackAfterMs: Number.POSITIVE_INFINITY,
+    },
     estimator: new Estimator({ blind: options.isBlind ?? false }),
     upstream,
     baseOf: () => ({ origin: 'http://provider', pathPrefix: '' }),
@@ -72,6 +95,8 @@ export function headgate(
       settled: () => {},
       refused: (_facts, refusal) => options.onEvent?.(`refused ${refusal.message}`),
       cancelled: () => {},
+      shadowed: () => {},
+      budgetWarned: () => {},
       bounced: (facts, reason) => options.onEvent?.(`${clock.now()} ${facts.flow} ${reason}`),
       failed: (error) => {
         throw error
@@ -95,8 +120,10 @@ export function headgate(
           headers: { 'x-api-key': 'bench', 'x-claude-code-session-id': agent },
           forwardHeaders: [],
           body,
+          identity: options.rules ? { ...ANONYMOUS, user: agent } : ANONYMOUS,
+          believesBody: false,
           flow: null,
-          lane: 'normal',
+          lane: null,
           deadlineAt: Number.POSITIVE_INFINITY,
           longestPlainWaitMs: Number.POSITIVE_INFINITY,
         },
