@@ -18,7 +18,7 @@ export default defineConfig({
         test: {
           name: 'integration',
           include: ['tests/**/*.test.ts'],
-          globalSetup: 'tests/servers/install-redis.ts',
+          globalSetup: ['tests/servers/install-redis.ts', 'tests/servers/install-postgres.ts'],
           // These start servers and programs, and send signals.
           pool: 'forks',
           testTimeout: 30_000,

@@ -1,5 +1,8 @@
 // What keeps the record: the part of a ledger that knows a database. Owns: the contract between the
 // ledger, which gathers operations and outlives failures, and a database, which writes them.
+//
+// Instants and amounts arrive as integers: the ledger cuts fractions of a millisecond before it hands
+// them on. A budget's subject is the call's user or team, which the ledger has checked too.
 import type { EpochMs } from '../core/clock.ts'
 import type { Ledger, Reservation, ReserveAnswer, SettleAnswer, UsageEvent } from './ledger.ts'
 
@@ -9,6 +12,16 @@ export type LedgerOperation =
   | { readonly kind: 'settle'; readonly event: UsageEvent }
   | { readonly kind: 'release'; readonly id: string }
   | { readonly kind: 'record'; readonly event: UsageEvent }
+
+/** The attempt under which a dead holder's reservation is charged: real attempts count from 1. */
+export const LOST_ATTEMPT = 0
+
+/**
+ * Added to the attempt of a settlement that comes after its reservation was charged as lost: its event
+ * carries the difference in cost, so that the total is what was really used. A release that comes so
+ * late gives all of it back, as attempt 0 plus this.
+ */
+export const CORRECTED_ATTEMPTS = 1_000_000
 
 /** The answer to the operation at the same index: of `release` and `record` null. */
 export type LedgerResult = ReserveAnswer | SettleAnswer | null

@@ -100,6 +100,7 @@ export interface UsageEvent extends TokenCounts {
   readonly call: LedgerCall
   /** From 1. With the request's id it names the event. */
   readonly attempt: number
+  /** Where the request has a reservation, its instant is kept instead: spending belongs to that period. */
   readonly at: EpochMs
   /** Null where the model's price is not known; totals count it as nothing and count such events. */
   readonly cost: NanoUsd | null
@@ -117,6 +118,7 @@ export interface BudgetWarning {
   /** Per cent. */
   readonly step: number
   readonly amount: NanoUsd
+  /** In this period, since the last reset. */
   readonly spent: NanoUsd
   readonly isShadow: boolean
 }
@@ -124,6 +126,7 @@ export interface BudgetWarning {
 export interface SettleAnswer {
   /** False when the event was there already: nothing was charged again. */
   readonly isNew: boolean
+  /** Of the reservation's budgets; empty where it had ended before. */
   readonly balances: readonly Balance[]
   /** Steps that this settlement passed. Each is answered to one process only. */
   readonly warnings: readonly BudgetWarning[]
@@ -196,7 +199,7 @@ export interface Ledger {
   record(event: UsageEvent): Promise<void>
   /** How budgets stand at an instant, in their order. */
   balances(budgets: readonly Budget[], at: EpochMs): Promise<readonly Balance[]>
-  /** Gives back what budgets have spent in the periods that hold an instant: they begin afresh. */
+  /** Gives back what budgets have spent in the periods that hold an instant: they begin afresh, warnings too. */
   reset(budgets: readonly Budget[], at: EpochMs): Promise<readonly Balance[]>
   total(query: UsageQuery): Promise<UsageTotal>
   /** In the order of `at`, in pages. */
@@ -219,7 +222,7 @@ export interface Ledger {
   setOverride(override: BudgetOverride): Promise<void>
   /** False when there was none. */
   removeOverride(subject: SubjectName): Promise<boolean>
-  /** Writes what is pending, as far as that is possible within the time, and lets go. */
+  /** Writes what is pending, as far as that is possible within the time, and lets go. What could not be written rejects. */
   close(withinMs: number): Promise<void>
 }
 

@@ -1,0 +1,13 @@
+// What a ledger tells of itself, for logs and metrics. Must not know: who listens.
+import type { NanoUsd } from './ledger.ts'
+
+export interface LedgerEvents {
+  /** It cannot be written; `why` says it to a person. Told once, until it returns. */
+  unavailable(why: string): void
+  /** It is written again, after so long; so many records are still to be written. */
+  returned(afterMs: number, pending: number): void
+  /** Requests of a process that died were charged what they had set aside. */
+  recovered(requests: number, cost: NanoUsd): void
+  /** Something was refused for good: what it says is not in the record. */
+  failed(error: Error): void
+}

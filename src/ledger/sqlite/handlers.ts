@@ -1,0 +1,53 @@
+// Answers what the main thread asks, on the ledger's own thread. Must not know: messages.
+import type { FileSettings, Handlers } from './exchange.ts'
+import { openFile } from './open-file.ts'
+import { Records } from './records.ts'
+import { totalOf } from './usage-total.ts'
+
+/** @throws LedgerSetupError, LedgerUnavailable as `openFile` does. */
+export function openHandlers({ file, holder, busyTimeoutMs }: FileSettings): Handlers {
+  const database = openFile(file, busyTimeoutMs)
+  const records = new Records(database, holder)
+  const close = (): null => {
+    try {
+      records.leave()
+    } finally {
+      database.close()
+    }
+    return null
+  }
+  return { ...recordHandlers(records), close }
+}
+
+function recordHandlers(records: Records): Omit<Handlers, 'close'> {
+  const { log, registry, warnings } = records
+  return {
+    commit: (operations) => records.commit(operations),
+    beat: ({ now, lifeMs }) => records.beat(now, lifeMs),
+    balances: ({ budgets, at }) => records.balances(budgets, at),
+    reset: ({ budgets, at }) => records.reset(budgets, at),
+    total: (slice) => {
+      const { events, next } = log.page(slice)
+      return { total: totalOf(events), next }
+    },
+    events: (slice) => {
+      const { events, next } = log.page(slice)
+      return { events: events.map(({ event }) => event), next }
+    },
+    untold: () => warnings.untold(),
+    told: (warning) => {
+      records.write(() => warnings.told(warning))
+      return null
+    },
+    registry: () => records.read(() => registry.read()),
+    revision: () => registry.revision(),
+    addKey: (record) => records.write(() => registry.addKey(record)),
+    revokeKey: ({ id, at }) => records.write(() => registry.revokeKey(id, at)),
+    rotateKey: ({ id, next }) => records.write(() => registry.rotateKey(id, next)),
+    setOverride: (override) => {
+      records.write(() => registry.setOverride(override))
+      return null
+    },
+    removeOverride: (subject) => records.write(() => registry.removeOverride(subject)),
+  }
+}

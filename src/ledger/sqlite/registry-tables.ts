@@ -1,0 +1,122 @@
+// Keys and budgets that administrators changed while the gate runs. Owns: the tables `keys`,
+// `overrides` and `meta`. Must not know: what keys open.
+import type Database from 'better-sqlite3'
+import type { EpochMs } from '../../core/clock.ts'
+import type {
+  BudgetOverride,
+  KeyRecord,
+  Ledger,
+  NanoUsd,
+  Period,
+  Registry,
+  SubjectName,
+} from '../ledger.ts'
+
+interface OverrideRow {
+  readonly subject: SubjectName
+  readonly amount: NanoUsd
+  readonly unit: Period['unit']
+  readonly timeZone: string
+}
+
+export type NextSecret = Parameters<Ledger['rotateKey']>[1]
+
+const KEY = `sha256, id, user, team, tier, created_at AS createdAt, expires_at AS expiresAt, revoked_at AS revokedAt`
+const IN_FORCE = 'id = ? AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?)'
+
+/** Each change counts the revision up, in the transaction that its caller has begun. */
+export class RegistryTables {
+  readonly #database: Database.Database
+
+  constructor(database: Database.Database) {
+    this.#database = database
+  }
+
+  revision(): number {
+    const query = this.#database.prepare<[], { revision: number }>('SELECT revision FROM meta')
+    return query.get()?.revision ?? 0
+  }
+
+  read(): Registry {
+    const keys = this.#database
+      .prepare<[], KeyRecord>(`SELECT ${KEY} FROM keys ORDER BY created_at, id, sha256`)
+      .all()
+    const overrides = this.#database
+      .prepare<[], OverrideRow>(
+        'SELECT subject, amount, unit, time_zone AS timeZone FROM overrides ORDER BY subject',
+      )
+      .all()
+    return {
+      revision: this.revision(),
+      keys,
+      overrides: overrides.map(({ subject, amount, unit, timeZone }) => ({
+        subject,
+        amount,
+        period: { unit, timeZone },
+      })),
+    }
+  }
+
+  /** False when the name is taken by a key that is in force. */
+  addKey(record: KeyRecord): boolean {
+    if (this.#inForce(record.id, record.createdAt)) return false
+    this.#insert(record)
+    return this.#changed()
+  }
+
+  revokeKey(id: string, at: EpochMs): boolean {
+    const { changes } = this.#database
+      .prepare<[EpochMs, string, EpochMs]>(`UPDATE keys SET revoked_at = ? WHERE ${IN_FORCE}`)
+      .run(at, id, at)
+    return changes > 0 && this.#changed()
+  }
+
+  rotateKey(id: string, { sha256, at, othersExpireAt }: NextSecret): boolean {
+    const former = this.#inForce(id, at)
+    if (!former) return false
+    this.#database
+      .prepare<[EpochMs, EpochMs, string, EpochMs]>(
+        `UPDATE keys SET expires_at = min(coalesce(expires_at, ?), ?) WHERE ${IN_FORCE}`,
+      )
+      .run(othersExpireAt, othersExpireAt, id, at)
+    this.#insert({ ...former, sha256, createdAt: at, expiresAt: null })
+    return this.#changed()
+  }
+
+  setOverride({ subject, amount, period }: BudgetOverride): void {
+    this.#database
+      .prepare(
+        'INSERT OR REPLACE INTO overrides (subject, amount, unit, time_zone) VALUES (?, ?, ?, ?)',
+      )
+      .run(subject, amount, period.unit, period.timeZone)
+    this.#changed()
+  }
+
+  removeOverride(subject: SubjectName): boolean {
+    const { changes } = this.#database
+      .prepare('DELETE FROM overrides WHERE subject = ?')
+      .run(subject)
+    return changes > 0 && this.#changed()
+  }
+
+  /** The newest secret of a key that is in force. */
+  #inForce(id: string, at: EpochMs): KeyRecord | undefined {
+    return this.#database
+      .prepare<[string, EpochMs], KeyRecord>(
+        `SELECT ${KEY} FROM keys WHERE ${IN_FORCE} ORDER BY created_at DESC LIMIT 1`,
+      )
+      .get(id, at)
+  }
+
+  #insert(record: KeyRecord): void {
+    this.#database
+      .prepare(`
+        INSERT INTO keys VALUES (@sha256, @id, @user, @team, @tier, @createdAt, @expiresAt, @revokedAt)`)
+      .run(record)
+  }
+
+  #changed(): true {
+    this.#database.prepare('UPDATE meta SET revision = revision + 1').run()
+    return true
+  }
+}

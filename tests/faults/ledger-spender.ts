@@ -1,0 +1,176 @@
+// A process of its own that spends from a ledger as fast as it can, for tests that kill it. Owns: starting
+// it and what it has said. Must not know: what a test proves. Run as a program it is that process.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { setImmediate } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { realClock } from '../../src/core/clock.ts'
+import { seededRandom } from '../../src/core/random.ts'
+import {
+  type Budget,
+  type Ledger,
+  type LedgerCall,
+  LedgerUnavailable,
+} from '../../src/ledger/ledger.ts'
+import { until } from '../servers/until.ts'
+
+const DOLLAR = 1_000_000_000
+export const BUDGET: Budget = {
+  subject: 'user:alice',
+  amount: DOLLAR,
+  period: { unit: 'month', timeZone: 'UTC' },
+  warnAt: [50, 100],
+  isShadow: false,
+}
+/** What a request sets aside, and the most that it costs; the least is half of it. */
+const LARGEST_COST = 2_000_000
+
+const CALLERS = 8
+const MOST_TRIES = 10
+
+export type LedgerPlace =
+  | { readonly kind: 'sqlite'; readonly file: string }
+  | { readonly kind: 'postgres'; readonly url: string }
+
+export interface SpenderPlan {
+  readonly place: LedgerPlace
+  readonly name: string
+  readonly seed: number
+  /** After so many it ends. */
+  readonly requests: number
+}
+
+export interface Spender {
+  /** What its requests cost, by their ids, of those whose settlement was confirmed to it. */
+  readonly settled: ReadonlyMap<string, number>
+  /** How many requests have ended in it, refused ones among them. */
+  readonly ended: number
+  /** Resolves when so many requests have ended in it. */
+  hasEnded(requests: number): Promise<void>
+  /** Resolves when the process is gone and all that it said has been heard. */
+  kill(): Promise<void>
+  /** Resolves when it has ended by itself. @throws what it has said of its trouble */
+  finish(): Promise<void>
+}
+
+/** Opens a ledger as its processes do, with realistic times. */
+export async function openPlace(
+  place: LedgerPlace,
+  holder: string,
+  lifeMs?: number,
+): Promise<Ledger> {
+  const events = {
+    unavailable() {},
+    returned() {},
+    recovered() {},
+    failed(error: Error) {
+      throw error
+    },
+  }
+  const common = { clock: realClock(), holder, events, ...(lifeMs === undefined ? {} : { lifeMs }) }
+  // Each loads its own driver only: many processes are started.
+  if (place.kind === 'sqlite') {
+    const { openSqliteLedger } = await import('../../src/ledger/sqlite/sqlite-ledger.ts')
+    return await openSqliteLedger({ ...common, file: place.file })
+  }
+  const { openPostgresLedger } = await import('../../src/ledger/postgres/postgres-ledger.ts')
+  return await openPostgresLedger({ ...common, url: place.url })
+}
+
+export function startSpender(plan: SpenderPlan): Spender {
+  const child = spawn(process.execPath, [fileURLToPath(import.meta.url), JSON.stringify(plan)], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const settled = new Map<string, number>()
+  let refused = 0
+  let trouble = ''
+  // After its end, and after the last of what it said.
+  const closed = once(child, 'close')
+  child.stderr.on('data', (chunk) => {
+    trouble += chunk
+  })
+  createInterface(child.stdout).on('line', (line) => {
+    const [word, id = '', cost] = line.split(' ')
+    if (word === 'settled') settled.set(id, Number(cost))
+    else refused++
+  })
+  const ended = (): number => settled.size + refused
+  return {
+    settled,
+    get ended() {
+      return ended()
+    },
+    hasEnded: (requests) =>
+      until(`${requests} requests have ended in ${plan.name}`, async () => {
+        if (child.exitCode) throw new Error(trouble)
+        return ended() >= requests
+      }),
+    async kill() {
+      child.kill('SIGKILL')
+      await closed
+    },
+    async finish() {
+      await closed
+      if (child.exitCode !== 0) throw new Error(trouble)
+    },
+  }
+}
+
+async function spend({ place, name, seed, requests }: SpenderPlan): Promise<void> {
+  const ledger = await openAtLast(place, name)
+  const random = seededRandom(seed)
+  let begun = 0
+  const work = async (): Promise<void> => {
+    while (begun < requests) say(await request(ledger, `${name}-${begun++}`, random))
+  }
+  await Promise.all(Array.from({ length: CALLERS }, work))
+  await ledger.close(10_000)
+}
+
+/** As whoever keeps a program running would: others that write all the time may keep it out at first. */
+async function openAtLast(place: LedgerPlace, holder: string): Promise<Ledger> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await openPlace(place, holder)
+    } catch (error) {
+      if (!(error instanceof LedgerUnavailable) || tries === MOST_TRIES) throw error
+    }
+  }
+}
+
+async function request(ledger: Ledger, id: string, random: () => number): Promise<string> {
+  const at = Date.now()
+  const reservation = { call: callOf(id), at, amount: LARGEST_COST, budgets: [BUDGET] }
+  const { kind } = await ledger.reserve(reservation)
+  if (kind === 'over_budget') return `refused ${id}`
+  await setImmediate()
+  const cost = Math.ceil(((1 + random()) / 2) * LARGEST_COST)
+  const { isNew } = await ledger.settle({
+    call: callOf(id),
+    attempt: 1,
+    at,
+    cost,
+    outcome: 'answered',
+    isExact: true,
+    inputTokens: 1,
+    cacheReadTokens: 0,
+    cacheWriteTokens: 0,
+    cacheWriteHourTokens: 0,
+    outputTokens: 1,
+  })
+  if (!isNew) throw new Error(`${id} was settled before`)
+  return `settled ${id} ${cost}`
+}
+
+function callOf(id: string): LedgerCall {
+  const [user, provider, model] = ['alice', 'anthropic', 'claude-sonnet-5']
+  return { id, user, team: null, key: null, tier: null, provider, model }
+}
+
+/** Written before it returns, so that what is said survives a kill. */
+function say(line: string): void {
+  process.stdout.write(`${line}\n`)
+}
+
+if (process.argv[1] === import.meta.filename) await spend(JSON.parse(process.argv[2] ?? ''))
