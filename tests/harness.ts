@@ -131,7 +131,7 @@ export async function openHarness(options: HarnessOptions = {}): Promise<Harness
 }
 
 /** What the file says, a ledger only where it names one, and what the options say on top. */
-export function settingsFor(options: HarnessOptions, upstream: string): Settings {
+function settingsFor(options: HarnessOptions, upstream: string): Settings {
   const written = writtenSettings(options.config ?? '')
   return {
     ...written,

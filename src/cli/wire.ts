@@ -2,6 +2,8 @@
 // down. Must not know: flags, terminals.
 
 import { randomBytes } from 'node:crypto'
+import { openLedger } from '../backends/open-ledger.ts'
+import { openStore, type StoreEvents } from '../backends/open-store.ts'
 import { createControl } from '../control/control.ts'
 import type { Clock } from '../core/clock.ts'
 import type { RefusalReason } from '../core/refusal.ts'
@@ -13,15 +15,13 @@ import { Estimator } from '../estimate/estimator.ts'
 import { Gateway } from '../gateway/gateway.ts'
 import { UndiciUpstream, type UndiciUpstreamOptions } from '../gateway/undici-upstream.ts'
 import { type Ledger, LedgerSetupError, type Registry } from '../ledger/ledger.ts'
+import { RegistryWatch } from '../ledger/registry-watch.ts'
 import type { Settings } from '../policy/settings.ts'
 import { needsRestart } from '../policy/watch.ts'
 import type { Provider } from '../providers/provider.ts'
 import { BudgetWebhook } from '../telemetry/budget-webhook.ts'
 import { EventMetrics } from '../telemetry/event-metrics.ts'
-import { openLedger } from '../backends/open-ledger.ts'
-import { openStore, type StoreEvents } from '../backends/open-store.ts'
 import { PolicyInForce } from './policy-in-force.ts'
-import { RegistryWatch } from './registry-watch.ts'
 
 /** What is told of the ledger. */
 export interface GatewayLedgerEvents {
@@ -131,6 +131,7 @@ export async function wire(options: WireOptions): Promise<Wired> {
         changed: async () => watch?.look(),
       },
     }),
+    lookForKeys: async () => watch?.look().catch(failed),
     turnedAway: (reason) => events.turnedAway(reason),
     distrusted: once((address) =>
       events.warned(

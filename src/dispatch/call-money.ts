@@ -3,13 +3,14 @@
 // how the ledger keeps anything.
 import type { EpochMs } from '../core/clock.ts'
 import type { Usage } from '../core/prompt.ts'
-import type {
-  Balance,
-  Budget,
-  Ledger,
-  LedgerCall,
-  SettleAnswer,
-  UsageOutcome,
+import {
+  type Balance,
+  type Budget,
+  type Ledger,
+  type LedgerCall,
+  LedgerUnavailable,
+  type SettleAnswer,
+  type UsageOutcome,
 } from '../ledger/ledger.ts'
 import { costOf, type ModelPrice, type Prices } from '../ledger/prices.ts'
 import { reservationSize } from '../ledger/reservation-size.ts'
@@ -28,6 +29,8 @@ export interface MoneyOptions {
   readonly sendsUnpriced: boolean
   readonly follow: (operation: Promise<unknown>) => void
   readonly settled: (answer: SettleAnswer) => void
+  /** What was noted stands in the record; these are the budgets in shadow mode. */
+  readonly noted: (balances: readonly Balance[]) => void
 }
 
 export type MoneyAnswer =
@@ -100,14 +103,24 @@ export class CallMoney {
     }
   }
 
-  /** As `reserve`, where nobody's permission is needed: so that a crash does not lose what was sent. */
+  /** As `reserve`, where nobody's permission is needed, and nobody waits: a crash loses nothing that was sent. */
   note(forecast: UsageForecast, now: EpochMs): void {
     if (this.#isReserved) return
     this.#isReserved = true
     this.#reservedAt = now
-    const { budgets, ledger, follow } = this.#options
+    const { budgets, ledger, follow, noted } = this.#options
     const amount = this.#amountOf(forecast, now) ?? 0
-    follow(ledger.reserve({ call: this.#call, at: now, amount, budgets }))
+    follow(
+      ledger.reserve({ call: this.#call, at: now, amount, budgets }).then(
+        (answer) => {
+          if (answer.kind === 'reserved') noted(answer.balances)
+        },
+        (error: unknown) => {
+          // What it uses is written down at its end, whenever that is possible.
+          if (!(error instanceof LedgerUnavailable)) throw error
+        },
+      ),
+    )
   }
 
   /** An attempt met a refusal, and will be repeated: it cost nothing. */

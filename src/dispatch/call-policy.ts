@@ -11,7 +11,7 @@ export function routeOf({ routes }: Subject, model: string): string | null {
   return route && route.model !== model ? route.model : null
 }
 
-export function mayUse({ allowedModels }: Subject, model: string): boolean {
+function mayUse({ allowedModels }: Subject, model: string): boolean {
   return allowedModels === null || allowedModels.some((pattern) => matches(pattern, model))
 }
 

@@ -11,7 +11,7 @@ import type { PromptShape } from '../core/prompt.ts'
 import type { Refusal, RefusalReason } from '../core/refusal.ts'
 import { StoreUnreachable } from '../core/store.ts'
 import type { Place } from '../core/ticket.ts'
-import { LedgerUnavailable } from '../ledger/ledger.ts'
+import { type Balance, LedgerUnavailable } from '../ledger/ledger.ts'
 import type { Identity, Subject } from '../policy/subject.ts'
 import type { Description, Headers, Provider, Verdict } from '../providers/provider.ts'
 import type { CallContext, Waiter } from './call-context.ts'
@@ -356,7 +356,7 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
     this.#context.warmCalls.remove(this)
     this.#queuedMs += now - this.#waitingSince
     this.#isStanding = false
-    if (this.#standings || this.#subject.budgets.length > 0) {
+    if (this.#standings || bindsMoney(this.#subject)) {
       this.#phase = 'reserving'
       this.#reserve().catch((error: unknown) => this.#failToReserve(error))
       return
@@ -368,7 +368,10 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
   /** Sets money aside, and looks at what is left of the subject's limits, before the call is sent. */
   async #reserve(): Promise<void> {
     const now = this.#context.clock.now()
-    const reserving = this.#money?.reserve(this.#cost.forecast(now), now) ?? null
+    const forecast = this.#cost.forecast(now)
+    const isBound = bindsMoney(this.#subject)
+    if (!isBound) this.#money?.note(forecast, now)
+    const reserving = isBound ? this.#money?.reserve(forecast, now) : null
     const [answer, standings] = await Promise.all([reserving, this.#standings ?? []])
     if (this.#phase !== 'reserving') return
     if (answer && answer.kind !== 'reserved') {
@@ -386,10 +389,14 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
       ...budgetHeaders(balances),
       ...limitHeaders(standings, now),
     }
+    this.#reportShadows(balances)
+    this.#send()
+  }
+
+  #reportShadows(balances: readonly Balance[]): void {
     for (const balance of balances)
       if (balance.budget.isShadow && leftOf(balance) < 0)
         this.#context.events.shadowed(this.#facts(), `budget of ${balance.budget.subject}`)
-    this.#send()
   }
 
   /** The budget has no room for the call: for one of another model it may have. */
@@ -863,6 +870,7 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
       budgets,
       sendsUnpriced: this.#rules.sendsUnpriced || !bindsMoney(this.#subject),
       follow,
+      noted: (balances) => this.#reportShadows(balances),
       settled: ({ warnings }) => {
         for (const warning of warnings) events.budgetWarned(warning)
       },
@@ -877,6 +885,7 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
         'x-headgate-model': description.model ?? '',
         'x-headgate-model-reason': aimedBy,
       }),
+      ...(this.#money && { trailer: 'x-headgate-cost-usd' }),
       'x-headgate-queued-ms': String(Math.round(this.#queuedMs)),
     }
   }

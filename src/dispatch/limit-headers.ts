@@ -55,8 +55,10 @@ export function budgetHeaders(balances: readonly Balance[]): OwnHeaders {
     .filter(({ budget }) => !budget.isShadow)
     .sort((one, other) => leftOf(one) - leftOf(other))
   if (!tightest) return {}
-  const { budget, spent } = tightest
-  const step = budget.warnAt.findLast((percent) => spent * 100 >= percent * budget.amount)
+  const { budget, spent, credited } = tightest
+  const step = budget.warnAt.findLast(
+    (percent) => (spent - credited) * 100 >= percent * budget.amount,
+  )
   return {
     'x-headgate-budget-limit-usd': formatUsd(budget.amount),
     'x-headgate-budget-remaining-usd': formatUsd(Math.max(0, leftOf(tightest))),

@@ -25,14 +25,16 @@ export function limitRefusal(refusal: QuotaRefusal, now: EpochMs): Refusal {
   }
 }
 
-export function budgetRefusal(balance: Balance, needed: number): Refusal {
+/** @param needed null where it is not known yet: nothing is left. */
+export function budgetRefusal(balance: Balance, needed: number | null): Refusal {
   const { budget, endAt } = balance
   const { unit, timeZone } = budget.period
   const left = formatUsd(Math.max(0, leftOf(balance)))
   const frees = new Date(endAt).toISOString()
+  const asked = needed === null ? '' : `; this request may cost ${formatUsd(needed)} USD`
   return {
     reason: 'budget_spent',
-    message: `Headgate: the budget of ${named(budget.subject)}, ${formatUsd(budget.amount)} USD a ${unit}, has ${left} USD left; this request may cost ${formatUsd(needed)} USD. A new ${unit} (${timeZone}) begins at ${frees}.`,
+    message: `Headgate: the budget of ${named(budget.subject)}, ${formatUsd(budget.amount)} USD a ${unit}, has ${left} USD left${asked}. A new ${unit} (${timeZone}) begins at ${frees}.`,
     retryAfterMs: null,
     headers: budgetHeaders([balance]),
   }

@@ -39,6 +39,8 @@ export interface GatewayOptions {
   readonly maxBodyMemory: number
   /** Answers the paths that are Headgate's own. Returns false for any other. */
   readonly control: (request: IncomingMessage, response: ServerResponse) => boolean
+  /** Reads again which keys there are. Never rejects. */
+  readonly lookForKeys: () => Promise<void>
   /** A request was refused before it became a call. */
   readonly turnedAway: (reason: RefusalReason) => void
   /** Somebody who is not trusted to has named a user. */
@@ -176,7 +178,12 @@ export class Gateway {
       this.#refuse(request, response, provider, id, 'bad_request', wishes.message)
       return
     }
-    const who = this.#identify(request, provider, address)
+    let who = this.#identify(request, provider, address)
+    if (who.kind === 'refused' && who.reason === 'key_unknown') {
+      // It may have been made a moment ago, by another process.
+      await this.#options.lookForKeys()
+      who = this.#identify(request, provider, address)
+    }
     if (who.kind === 'refused') {
       this.#refuse(request, response, provider, id, who.reason, `Headgate: ${who.message}.`)
       return

@@ -80,11 +80,9 @@ export class HttpCaller implements Caller {
     const returned = returnedHeaders(headers)
     for (const name in own) returned[name] = own[name] ?? ''
     returned['x-headgate-request-id'] = this.#options.id
-    if (this.#takesTrailers) {
-      // Only an answer whose length is not told beforehand can have something after it.
-      delete returned['content-length']
-      returned.trailer = COST_TRAILER
-    }
+    // Only an answer whose length is not told beforehand can have something after it.
+    if (this.#takesTrailers) delete returned['content-length']
+    else delete returned.trailer
     this.#response.writeHead(status, returned)
     this.#isEventStream = String(headers['content-type']).startsWith('text/event-stream')
     if (this.#isEventStream) this.#response.flushHeaders()
@@ -169,8 +167,6 @@ export class HttpCaller implements Caller {
     this.#options.onOver()
   }
 }
-
-const COST_TRAILER = 'x-headgate-cost-usd'
 
 const NEWLINE = 0x0a
 

@@ -20,6 +20,7 @@ export class RegistryWatch {
   #revision: number
   #timer: Timer | null = null
   #isStopped = false
+  #looking: Promise<void> | null = null
 
   constructor(options: RegistryWatchOptions) {
     this.#options = options
@@ -27,8 +28,15 @@ export class RegistryWatch {
     this.#schedule()
   }
 
-  /** Looks now. What cannot be read stays as it was known last. */
-  async look(): Promise<void> {
+  /** Looks now, for all who ask meanwhile. @throws LedgerUnavailable: then all stays as it is known. */
+  look(): Promise<void> {
+    this.#looking ??= this.#look().finally(() => {
+      this.#looking = null
+    })
+    return this.#looking
+  }
+
+  async #look(): Promise<void> {
     const { ledger, onChange } = this.#options
     const revision = await ledger.revision()
     if (revision === this.#revision) return

@@ -61,6 +61,23 @@ export function loadSettings(flags: Flags, env: Environment, folder = process.cw
   }
 }
 
+/**
+ * The settings of a configuration that a program wrote as plain data: no flag or variable changes them,
+ * and `${NAME}` in a value stands for a variable.
+ *
+ * @throws ConfigError with every problem.
+ */
+export function settingsFrom(config: unknown, env: Environment, folder = process.cwd()): Settings {
+  const read = readConfig('config', JSON.stringify(config), env)
+  const resolver = new Resolver({}, {}, 'config')
+  const settings = resolve(resolver, read.config, { env, folder, platform: process.platform })
+  const problems = [...read.problems, ...budgetsWithoutLedger(settings, read)]
+  // Nobody has seen the text whose lines these are.
+  const named = problems.map((problem) => problem.replace(/^config:\d+:\d+/, 'config'))
+  if (named.length > 0) throw new ConfigError(named)
+  return settings
+}
+
 function resolve(resolver: Resolver, config: FileConfig, where: Whereabouts): Settings {
   const { listen, queue } = config
   const host = resolver.pick(SETTINGS.host, listen?.host, 'listen: host')

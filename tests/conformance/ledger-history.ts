@@ -15,7 +15,7 @@ import {
   NOON,
 } from './ledger-under-test.ts'
 
-const RUNS = 25
+const RUNS = 15
 
 /** At a month's end, and around: the clock jumps over it and back. */
 const MONTH_END = Date.parse('2026-06-01T00:00:00Z')

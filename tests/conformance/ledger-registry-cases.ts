@@ -50,6 +50,14 @@ export function registryCases(home: HomeOf): void {
       ])
     })
 
+    test('rotates a key that ends one day into one that ends then too', async () => {
+      const ledger = await begin()
+      await ledger.addKey({ ...KEY, expiresAt: NOON + 5000 })
+      await ledger.rotateKey('ci', { sha256: NEXT, at: NOON + 1, othersExpireAt: NOON + 9000 })
+      const { keys } = await ledger.registry()
+      expect(keys.map(({ expiresAt }) => expiresAt)).toEqual([NOON + 5000, NOON + 5000])
+    })
+
     test('keeps the latest override of a subject', async () => {
       const ledger = await begin()
       const override = { subject: 'user:bob', period: { unit: 'day', timeZone: 'UTC' } } as const

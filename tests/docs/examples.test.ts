@@ -1,36 +1,27 @@
 // Runs the examples, and each block of the guide that is marked with `<!-- run -->`, against a gateway
-// with an emulator behind it. Their minutes pass in two seconds.
-import { execFile, spawnSync } from 'node:child_process'
-import { promisify } from 'node:util'
+// with an emulator behind it and the configuration that the page marks. Their minutes pass in two seconds.
+import { spawnSync } from 'node:child_process'
 import { describe, expect, it } from 'vitest'
-import { type Harness, KEY, openHarness } from '../harness.ts'
-import { allPages, type Block, blocksOf, ROOT } from './markdown.ts'
-
-const run = promisify(execFile)
+import { type Harness, openHarness } from '../harness.ts'
+import { allPages, type Block, blocksOf } from './markdown.ts'
+import { outputOf, outputOfNode } from './run-example.ts'
 
 const hasCurl = spawnSync('curl', ['--version']).status === 0
 
-/** What a program prints that was told of the gateway as users tell theirs. */
-async function outputOf(gate: Harness, command: string, ...args: string[]): Promise<string> {
-  const env = { PATH: process.env.PATH, ANTHROPIC_BASE_URL: gate.url, ANTHROPIC_API_KEY: KEY }
-  const { stdout } = await run(command, args, { cwd: ROOT, env, timeout: 20_000 })
-  return stdout
-}
-
-function openGate(): Promise<Harness> {
-  return openHarness({ speed: 30 })
+function openGate(config = ''): Promise<Harness> {
+  return openHarness({ speed: 30, config })
 }
 
 describe('examples', () => {
   it('sdk-stream.mjs prints an answer and how long it waited', async () => {
     await using gate = await openGate()
-    const output = await outputOf(gate, process.execPath, 'examples/sdk-stream.mjs')
+    const output = await outputOfNode(gate.url, 'examples/sdk-stream.mjs')
     expect(output).toMatch(/^the gate lets .*\n\n\d+ tokens, waited \d+ ms for its turn\n$/)
   })
 
   it.skipIf(!hasCurl)('raw-curl.sh prints an answer with Headgate’s headers', async () => {
     await using gate = await openGate()
-    const output = await outputOf(gate, 'sh', 'examples/raw-curl.sh')
+    const output = await outputOf(gate.url, 'sh', 'examples/raw-curl.sh')
     expect(output).toMatch(/^HTTP\/1\.1 200 OK\r\n/)
     expect(output).toMatch(/^x-headgate-queued-ms: \d+\r$/m)
     expect(output).toContain('"type":"message"')
@@ -39,7 +30,7 @@ describe('examples', () => {
 
   it('priorities.mjs lets the critical request pass those that wait', async () => {
     await using gate = await openGate()
-    const output = await outputOf(gate, process.execPath, 'examples/priorities.mjs')
+    const output = await outputOfNode(gate.url, 'examples/priorities.mjs')
     const names = output.split('\n').map((line) => line.split('  ')[0])
     expect(names).toHaveLength(14)
     expect(names.indexOf('critical')).toBeGreaterThan(0)
@@ -57,12 +48,12 @@ function runBlock({ language, text }: Block, gate: Harness): Promise<string> {
     .replaceAll('http://127.0.0.1:4000', gate.url)
     .replaceAll('http://127.0.0.1:4010', gate.emulator.url)
   return language === 'js'
-    ? outputOf(gate, process.execPath, '--input-type=module', '--eval', here)
-    : outputOf(gate, 'sh', '-euc', here)
+    ? outputOfNode(gate.url, '--input-type=module', '--eval', here)
+    : outputOf(gate.url, 'sh', '-euc', here)
 }
 
 async function works(block: Block): Promise<void> {
-  await using gate = await openGate()
+  await using gate = await openGate(block.config)
   const output = await runBlock(block, gate)
   expect(output).not.toContain('"type":"error"')
   expect(gate.of('refused')).toEqual([])

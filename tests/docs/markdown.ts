@@ -18,6 +18,8 @@ export interface Block {
   readonly text: string
   /** Marked with `<!-- run -->`: it works as it stands. */
   readonly isRun: boolean
+  /** What the gate is told for it: the last block before that is marked with `<!-- config -->`. */
+  readonly config: string
 }
 
 export interface Table {
@@ -36,15 +38,16 @@ export function allPages(): Page[] {
 
 export const exists = (name: string): boolean => existsSync(path.join(ROOT, name))
 
-const FENCED = /^(<!-- run -->\n)?```(\w+)?\n(.*?)^```$/gms
+const FENCED = /^(?:<!-- (run|config) -->\n)?```(\w+)?\n(.*?)^```$/gms
 
 export function blocksOf({ name, text }: Page): Block[] {
-  return [...text.matchAll(FENCED)].map((match) => ({
-    at: `${name}:${text.slice(0, match.index).split('\n').length}`,
-    language: match[2] ?? '',
-    text: match[3] ?? '',
-    isRun: match[1] !== undefined,
-  }))
+  let config = ''
+  return [...text.matchAll(FENCED)].map((match) => {
+    const [, mark, language = '', inside = ''] = match
+    if (mark === 'config') config = inside
+    const at = `${name}:${text.slice(0, match.index).split('\n').length}`
+    return { at, language, text: inside, isRun: mark === 'run', config }
+  })
 }
 
 /** The text without its code blocks. */

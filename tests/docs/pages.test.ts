@@ -2,14 +2,17 @@
 import path from 'node:path'
 import { Command, CommanderError } from 'commander'
 import { describe, expect, it } from 'vitest'
+import { addBudgetsCommand } from '../../src/cli/budgets.ts'
 import { addWhomFlags } from '../../src/cli/check.ts'
 import { addDemoFlags } from '../../src/cli/demo.ts'
 import { addEmulateFlags } from '../../src/cli/emulate.ts'
 import { addSettingFlags } from '../../src/cli/flags.ts'
+import { addKeysCommand } from '../../src/cli/keys.ts'
 import { addStatusFlags } from '../../src/cli/status.ts'
 import { readConfig } from '../../src/policy/load.ts'
 import { loadSettings } from '../../src/policy/resolve.ts'
 import type { Flags } from '../../src/policy/setting-table.ts'
+import { fakeIo } from '../cli/fake-io.ts'
 import {
   allPages,
   anchorsOf,
@@ -18,6 +21,7 @@ import {
   exists,
   type Page,
   proseOf,
+  ROOT,
   readPage,
 } from './markdown.ts'
 
@@ -118,7 +122,8 @@ function parse(line: string): void {
   program.configureOutput({ writeOut: () => {}, writeErr: () => {} })
   const add = (name: string): Command => program.command(name)
   const checkSettings = (flags: Flags): void => {
-    loadSettings(flags, {}, import.meta.dirname)
+    // Files are named from the repository's root; whoever works there may have a headgate.yaml of their own.
+    loadSettings(flags, {}, flags.config === undefined ? import.meta.dirname : ROOT)
   }
   addSettingFlags(add('serve')).action(checkSettings)
   addWhomFlags(addSettingFlags(add('check'))).action(checkSettings)
@@ -128,7 +133,11 @@ function parse(line: string): void {
     addEmulateFlags(add('emulate')),
   ])
     command.action(() => {})
-  const argv = line.split(/\s+/).filter((word) => word !== '')
+  addKeysCommand(program, fakeIo(), () => {})
+  addBudgetsCommand(program, fakeIo(), () => {})
+  for (const group of program.commands)
+    for (const command of group.commands) command.action(() => {})
+  const argv = (line.match(/"[^"]*"|\S+/g) ?? []).map((word) => word.replaceAll('"', ''))
   const isServe = argv[0]?.startsWith('-') ?? true
   try {
     program.parse(isServe ? ['serve', ...argv] : argv, { from: 'user' })
@@ -149,7 +158,7 @@ describe('command lines', () => {
   })
 
   it('that are wrong are not', () => {
-    for (const line of ['--prot 1', 'serv', '--max-wait soon', 'emulate --rpm none'])
+    for (const line of ['--prot 1', 'serv', '--max-wait soon', 'emulate --rpm none', 'keys create'])
       expect(() => parse(line)).toThrow()
   })
 })

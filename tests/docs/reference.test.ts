@@ -10,6 +10,7 @@ import { VirtualClock } from '../../src/core/clock.ts'
 import { LANES } from '../../src/core/lane.ts'
 import { createMeter } from '../../src/core/meters/create-meter.ts'
 import { REFUSALS, type RefusalReason } from '../../src/core/refusal.ts'
+import { limitHeaders } from '../../src/dispatch/limit-headers.ts'
 import { ANSWER_FAULTS, DOOR_FAULTS } from '../../src/emulator/faults.ts'
 import { patienceOf } from '../../src/gateway/patience.ts'
 import { parseLedgerAddress } from '../../src/policy/ledger-address.ts'
@@ -176,11 +177,27 @@ describe('command-line.md', () => {
 
   it('shows the help of every command as it is printed', async () => {
     const overview = await helpOf('--help')
-    const commands = [...overview.matchAll(/^ {2}(\w+) \[options\]/gm)].map(([, name]) => name)
+    const listed = [...overview.matchAll(/^ {2}(\w+)(?: \[options\])? {2,}/gm)]
+    const commands = listed.flatMap(([, name = '']) => (name === 'headgate' ? [] : [name]))
     expect([...shown.keys()]).toEqual(['headgate', ...commands.map((name) => `headgate ${name}`)])
     expect(shown.get('headgate')).toBe(overview)
     for (const name of commands)
-      expect(shown.get(`headgate ${name}`)).toBe(await helpOf('help', String(name)))
+      expect(shown.get(`headgate ${name}`)).toBe(await helpOf('help', name))
+  })
+
+  it('has the commands about keys and budgets with their flags', async () => {
+    const rows = tablesOf(page).flatMap(({ head, rows }) => (head[0] === 'command' ? rows : []))
+    expect(rows).toHaveLength(9)
+    for (const [command = '', flags = ''] of rows) {
+      const [group = '', name = ''] = bare(command).split(' ')
+      const help = await helpOf(group, 'help', name)
+      expect(help).toContain(bare(command).replace(name, `${name} [options]`))
+      const all = [...help.matchAll(/^ {2}(--\S+(?: <\w+>)?)/gm)].map(([, flag]) => flag)
+      expect([command, ['--config <FILE>', '--ledger <URL>', ...codesIn(flags)].sort()]).toEqual([
+        command,
+        all.sort(),
+      ])
+    }
   })
 
   it('has every exit code', () => {
@@ -205,6 +222,16 @@ describe('errors.md', () => {
   })
 })
 
+const STANDING = {
+  subject: 'user:alice',
+  dimension: 'requests',
+  capacity: 5,
+  amount: 10,
+  windowMs: 60_000,
+  remaining: 3,
+  fullAt: 12_000,
+} as const
+
 describe('headers.md', () => {
   const page = readPage('docs/reference/headers.md')
   const name = /'(x-headgate-[a-z-]*[a-z])'/g
@@ -213,14 +240,25 @@ describe('headers.md', () => {
     const documented = tableOf(page, 'header', 'value', 'without it').rows.map(([cell]) =>
       bare(cell),
     )
-    expect(sorted(documented)).toEqual(literals(sourceOf('src/gateway/caller-wishes.ts'), name))
+    const source = sourceOf(
+      'src/gateway/caller-wishes.ts',
+      'src/gateway/gateway.ts',
+      'src/policy/resolve-rules.ts',
+    )
+    expect(sorted(documented)).toEqual(literals(source, name))
   })
 
   it('has every header that an answer may have', () => {
     const [, answers] = tablesOf(page)
-    const source = sourceOf('src/gateway/http-caller.ts', 'src/gateway/gateway.ts')
+    const source = sourceOf(
+      'src/gateway/http-caller.ts',
+      'src/dispatch/governed-call.ts',
+      'src/dispatch/limit-headers.ts',
+    )
     const documented = (answers?.rows ?? []).map(([cell]) => bare(cell))
-    expect(sorted(documented)).toEqual(literals(source, name))
+    const ofLimits = Object.keys(limitHeaders([STANDING], 0))
+    expect(ofLimits.length).toBeGreaterThan(3)
+    expect(sorted(documented)).toEqual(sorted([...literals(source, name), ...ofLimits]))
   })
 })
 

@@ -11,6 +11,7 @@ import {
 import { openPostgresLedger } from '../../src/ledger/postgres/postgres-ledger.ts'
 import { budgetOf, callOf, eventOf, listOf } from '../conformance/ledger-under-test.ts'
 import { type PostgresServer, run, startPostgres } from '../servers/postgres.ts'
+import { GUARDED_ROLE } from '../servers/postgres-process.ts'
 import { until } from '../servers/until.ts'
 
 const PATIENCE_MS = 300
@@ -184,7 +185,7 @@ describe('a ledger’s URL', () => {
   let database: string
   beforeAll(async () => {
     database = await server.freshDatabase()
-    await run(database, `create role guarded login password '${PASSWORD}'`)
+    await run(database, `create role ${GUARDED_ROLE} login password '${PASSWORD}'`)
   })
 
   const as = (user: string, name = new URL(database).pathname): string =>
@@ -200,7 +201,7 @@ describe('a ledger’s URL', () => {
   it.each([
     [
       'a wrong password',
-      () => as('guarded'),
+      () => as(GUARDED_ROLE),
       /password authentication failed.*check the user and the password/,
     ],
     ['an unknown user', () => as('nobody'), /role "nobody" does not exist.*check the user/],
@@ -211,7 +212,7 @@ describe('a ledger’s URL', () => {
     ],
     [
       'no rights',
-      () => as('guarded').replace('wrong-word', PASSWORD),
+      () => as(GUARDED_ROLE).replace('wrong-word', PASSWORD),
       /permission denied.*grant the user/,
     ],
     ['another scheme', () => 'mysql://u:wrong-word@host/db', /not of the form postgres/],
@@ -234,7 +235,7 @@ describe('a ledger’s URL', () => {
   })
 
   it('without the password that is asked for says so', async () => {
-    const failure = await failureOf(as('guarded').replace(':wrong-word', ''))
+    const failure = await failureOf(as(GUARDED_ROLE).replace(':wrong-word', ''))
     expect(failure).toBeInstanceOf(LedgerSetupError)
     expect(failure.message).toContain('write the password into its URL')
   })

@@ -1,6 +1,7 @@
 // Turns what a shared store tells into lines of the log. Must not know: how lines look, or where they go.
-import type { Log } from '../../telemetry/log.ts'
+
 import type { StoreEvents } from '../../backends/open-store.ts'
+import type { Log } from '../../telemetry/log.ts'
 
 export function logStore(log: Log): Omit<StoreEvents, 'failed'> {
   return {

@@ -57,7 +57,6 @@ begin
   where ${s}.is_in_force(key, its_id, at);
   successor.sha256 := next_sha256;
   successor.created_at := at;
-  successor.expires_at := null;
   insert into ${s}.keys select (successor).*;
   return true;
 end $$;

@@ -7,23 +7,28 @@ import { LedgerSetupError, LedgerUnavailable } from '../ledger.ts'
 import { troubleOf } from './failure.ts'
 import { migrate } from './schema.ts'
 
+/** Others that write all the time let a newcomer in only now and then. */
+const OPENED_WITHIN_MS = 5000
+
 /** A check of the whole file takes about a second for every few hundred megabytes. */
 const CHECKED_UP_TO_BYTES = 64 * 2 ** 20
 
 /** Creates the file where there is none, for its owner alone.
  * @throws LedgerSetupError when it is no ledger, damaged, or may not be used.
- * @throws LedgerUnavailable when another program keeps it locked for longer than `busyTimeoutMs`. */
+ * @throws LedgerUnavailable when another program keeps it locked for too long.
+ * @param busyTimeoutMs how long a write waits for those of others. */
 export function openFile(file: string, busyTimeoutMs: number): Database.Database {
   createFile(file)
   let database: Database.Database | undefined
   try {
-    database = new Database(file, { timeout: busyTimeoutMs })
+    database = new Database(file, { timeout: OPENED_WITHIN_MS })
     if (statSync(file).size < CHECKED_UP_TO_BYTES) refuseDamaged(database, file)
     migrate(database, file)
     // FULL: a commit that was acknowledged outlives a loss of power.
     database.pragma('journal_mode = WAL')
     database.pragma('synchronous = FULL')
     database.pragma('foreign_keys = ON')
+    database.pragma(`busy_timeout = ${busyTimeoutMs}`)
     return database
   } catch (error) {
     database?.close()

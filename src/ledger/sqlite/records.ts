@@ -142,10 +142,7 @@ export class Records {
   #settleLate(event: UsageEvent): boolean {
     const { id } = event.call
     const loss = this.log.uncorrectedLoss(id)
-    if (!loss) {
-      if (this.log.hasAttempt(id, event.attempt + CORRECTED_ATTEMPTS)) return false
-      return this.#append(event, true)
-    }
+    if (!loss) return this.#append(event, true)
     return this.#append(
       {
         ...event,
@@ -191,6 +188,8 @@ export class Records {
 
   /** The one way in which money is charged, so that accounts and events agree. */
   #append(event: UsageEvent, endsRequest: boolean): boolean {
+    // An attempt that a correction stands for is written already.
+    if (this.log.hasAttempt(event.call.id, event.attempt + CORRECTED_ATTEMPTS)) return false
     const isNew = this.log.append(event, endsRequest)
     if (isNew) this.#accounts.charge(event.call, event.at, event.cost)
     return isNew

@@ -79,7 +79,8 @@ export class RegistryTables {
         `UPDATE keys SET expires_at = min(coalesce(expires_at, ?), ?) WHERE ${IN_FORCE}`,
       )
       .run(othersExpireAt, othersExpireAt, id, at)
-    this.#insert({ ...former, sha256, createdAt: at, expiresAt: null })
+    // The newest secret ends when the key does: no rotation has shortened it yet.
+    this.#insert({ ...former, sha256, createdAt: at })
     return this.#changed()
   }
 

@@ -4,7 +4,7 @@ import type Database from 'better-sqlite3'
 import { LedgerSetupError } from '../ledger.ts'
 
 /** Marks the file as a ledger of Headgate (`hgld`); see https://sqlite.org/pragma.html#pragma_application_id */
-export const APPLICATION_ID = 0x68676c64
+const APPLICATION_ID = 0x68676c64
 
 /** The integers that JavaScript holds exactly. A sum that leaves them fails instead of being rounded. */
 const EXACT = 'BETWEEN -9007199254740991 AND 9007199254740991'
