@@ -848,6 +848,7 @@ export class GovernedCall implements UpstreamHandler, CostedCall, Waiter, Follow
       scopes,
       lane: this.lane,
       flow: this.flow,
+      weight: this.#subject.weight,
       estimate: this.#cost.reserved,
       deadlineAt,
       onWaiting: () => {

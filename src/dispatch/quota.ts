@@ -22,6 +22,7 @@ export interface QuotaRequest {
   readonly scopes: readonly Scope[]
   readonly lane: Lane
   readonly flow: string
+  readonly weight: number
   readonly estimate: CostVector
   /** How long a scope that lets its calls wait lets this one wait. */
   readonly deadlineAt: EpochMs
@@ -148,12 +149,12 @@ export class Quota {
   }
 
   #enqueue(hold: Hold, deadlineAt: EpochMs): Promise<Placement> {
-    const { flow, lane, estimate } = this.#request
+    const { flow, lane, weight, estimate } = this.#request
     return this.#context.store.enqueue({
       ...hold,
       flow,
       lane,
-      weight: 1,
+      weight,
       estimate,
       deadlineAt,
       place: null,
