@@ -82,7 +82,7 @@ export interface Harness extends AsyncDisposable {
   /** The official SDK, which does not try again unless told to. */
   client(options?: ClientOptions): Anthropic
   status(): Promise<Status>
-  /** Resolves when nothing of any call is left: no call, lease, ticket or byte of a body. */
+  /** Resolves when nothing of any call is left: no call, lease, ticket, byte of a body or unwritten record. */
   idle(): Promise<void>
   /** The happenings of one kind so far. */
   of<K extends Happening['kind']>(kind: K): readonly Extract<Happening, { kind: K }>[]
@@ -188,11 +188,12 @@ function isOf<K extends Happening['kind']>(
   return happening.kind === kind
 }
 
-async function nothingIsLeft({ dispatcher, gateway, store }: Wired): Promise<void> {
+async function nothingIsLeft({ dispatcher, gateway, ledger, store }: Wired): Promise<void> {
   await until(async () => {
     const resources = await store.snapshot()
     const held = resources.reduce((sum, { inFlight, queued }) => sum + inFlight + queued, 0)
-    return dispatcher.size === 0 && gateway.bodyBytes === 0 && held === 0
+    const isWritten = ledger === null || ledger.pending === 0
+    return dispatcher.size === 0 && gateway.bodyBytes === 0 && held === 0 && isWritten
   })
 }
 

@@ -4,7 +4,7 @@ import { VirtualClock } from '../../src/core/clock.ts'
 import type { Lane } from '../../src/core/lane.ts'
 import { seededRandom } from '../../src/core/random.ts'
 import type { SubjectRules, Tier } from '../../src/policy/subject.ts'
-import { describeSetting, writeResults } from '../report.ts'
+import { describeSetting, markdownTable, writeResults, writeSection } from '../report.ts'
 import { headgate } from '../scheduling/contenders.ts'
 import { type Agent, percentile, runAgents } from '../scheduling/run-agents.ts'
 import { SimulatedAnthropic } from '../scheduling/simulated-anthropic.ts'
@@ -79,6 +79,7 @@ for (const seed of SEEDS) {
   const row = {
     seed,
     requests: beside.length,
+    aloneP50S: rounded(percentile(alone, 0.5)),
     aloneP99S: rounded(percentile(alone, 0.99)),
     besideP50S: rounded(percentile(beside, 0.5)),
     besideP99S: rounded(percentile(beside, 0.99)),
@@ -90,4 +91,22 @@ for (const seed of SEEDS) {
   process.stdout.write(`${JSON.stringify(row)}\n`)
   rows.push(row)
 }
-writeResults('users', { ...describeSetting('node bench/users/run.ts'), limits: LIMITS, rows })
+const results = { ...describeSetting('node bench/users/run.ts'), limits: LIMITS, rows }
+writeResults('users', results)
+const table = markdownTable([
+  [
+    'seed',
+    'wait of the nine, p50 / p99',
+    'beside the tenth, p50 / p99',
+    'p99 ratio (bar ≤ 1.2)',
+    'in the lane `high`, p50 / p99',
+  ],
+  ...rows.map((row) => [
+    String(row.seed),
+    `${row.aloneP50S} / ${row.aloneP99S} s`,
+    `${row.besideP50S} / ${row.besideP99S} s`,
+    String(row.ratio),
+    `${row.premiumP50S} / ${row.premiumP99S} s`,
+  ]),
+])
+writeSection('users', `\`${results.command}\`, ${results.date}, Node ${results.node}.\n\n${table}`)

@@ -4,6 +4,8 @@ import { DEFAULT_LANE, LANES, type Lane } from '../core/lane.ts'
 import type { Refusal } from '../core/refusal.ts'
 import { type FallbackRule, matches } from '../policy/settings.ts'
 import type { Subject } from '../policy/subject.ts'
+import type { Operation } from '../providers/provider.ts'
+import { PRICE_UNKNOWN } from './subject-refusals.ts'
 
 /** The model that a tier puts in the place of the one asked for, or null. */
 export function routeOf({ routes }: Subject, model: string): string | null {
@@ -34,10 +36,10 @@ export function laneOf({ lane: highest }: Subject, asked: Lane | null): Lane {
 }
 
 /** Whether a tier says anything of models, so that they must be known. */
-export const mindsModels = ({ routes, allowedModels }: Subject): boolean =>
+const mindsModels = ({ routes, allowedModels }: Subject): boolean =>
   routes.length > 0 || allowedModels !== null
 
-export function forbiddenModel(subject: Subject, model: string | null): Refusal | null {
+function forbiddenModel(subject: Subject, model: string | null): Refusal | null {
   if (model === null ? !mindsModels(subject) : mayUse(subject, model)) return null
   const what =
     model === null
@@ -63,3 +65,40 @@ function whose({ identity, tier }: Subject): string {
 }
 
 const clip = (model: string): string => model.slice(0, 100)
+
+/** A call as its subject's tier sees it. */
+export interface JudgedCall {
+  readonly operation: Operation
+  readonly method: string
+  readonly model: string | null
+  /** Tokens of the whole prompt, and of the longest answer that is allowed. */
+  readonly largestTokens: () => number
+}
+
+export interface Judgement {
+  readonly refusal: Refusal | null
+  /** Whether a largest request in shadow mode would have refused it. */
+  readonly isShadowed: boolean
+}
+
+const ACCEPTED: Judgement = { refusal: null, isShadowed: false }
+
+/** What the tier forbids, whatever is left of its limits. */
+export function judge(subject: Subject, call: JudgedCall, isUnpricedRefused: boolean): Judgement {
+  const { operation, method, model } = call
+  const isBatch = operation.pool === 'batches' && method === 'POST'
+  // What a batch will run is not looked into: whoever is bound by models or money may send none.
+  if (isBatch && mindsModels(subject))
+    return { ...ACCEPTED, refusal: forbiddenModel(subject, null) }
+  if (isBatch && isUnpricedRefused) return { ...ACCEPTED, refusal: PRICE_UNKNOWN }
+  if (operation.pool !== 'model') return ACCEPTED
+  const forbidden = forbiddenModel(subject, model)
+  if (forbidden) return { ...ACCEPTED, refusal: forbidden }
+  const { maxTokensPerRequest, shadowMaxTokensPerRequest } = subject
+  if (maxTokensPerRequest === null && shadowMaxTokensPerRequest === null) return ACCEPTED
+  const tokens = call.largestTokens()
+  return {
+    refusal: overCap(subject, maxTokensPerRequest, tokens),
+    isShadowed: overCap(subject, shadowMaxTokensPerRequest, tokens) !== null,
+  }
+}

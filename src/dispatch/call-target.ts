@@ -1,8 +1,10 @@
 // What a call asks for at present: the model, the bytes that say so, and the resource that it draws on.
 // Owns: turning it to another model. Must not know: when that is done, or the line.
 import type { Readable } from 'node:stream'
+import type { Identity, Subject } from '../policy/subject.ts'
 import type { Description, Headers } from '../providers/provider.ts'
 import type { CallContext, CallResource } from './call-context.ts'
+import { routeOf } from './call-policy.ts'
 import type { CallRequest } from './caller.ts'
 
 /** Why a call asks for another model than its caller did. */
@@ -28,6 +30,23 @@ export class CallTarget {
     this.#context = context
     this.#request = request
     this.present = this.#at(body, forwardHeaders, headers, null)
+  }
+
+  /** Who is calling, the body's word taken where it is believed and nothing else names a user. */
+  identity(): Identity {
+    const { identity, believesBody } = this.#request
+    const { user } = this.present.description
+    return identity.user === null && believesBody && user !== null
+      ? { ...identity, user }
+      : identity
+  }
+
+  /** Takes the model that a tier puts in the place of the one asked for. */
+  route(subject: Subject): void {
+    const { model } = this.present.description
+    const isModelRun = this.#request.operation.pool === 'model'
+    const route = isModelRun && model !== null ? routeOf(subject, model) : null
+    if (route !== null) this.aim(route, 'tier')
   }
 
   /** Turns the call to another model. False where its body cannot be rewritten: nothing has changed. */

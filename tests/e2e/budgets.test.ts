@@ -1,4 +1,5 @@
 // What budgets do to calls, seen by the official SDK: a real ledger in a file, money to the nano-dollar.
+import { createHmac } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import http from 'node:http'
 import { tmpdir } from 'node:os'
@@ -19,7 +20,11 @@ const MODEL = 'claude-haiku-4-5'
 function open(tier: string, more = ''): Promise<Harness> {
   const file = path.join(folder, `${files++}.db`)
   return openHarness({
-    emulator: { ttftMs: 0, limits: { requests: 1e6, inputTokens: 1e9, outputTokens: 1e9 } },
+    emulator: {
+      ttftMs: 0,
+      tokensPerSecond: 5000,
+      limits: { requests: 1e6, inputTokens: 1e9, outputTokens: 1e9 },
+    },
     config: `
 ledger: sqlite:${file}
 default_tier: t
@@ -40,6 +45,24 @@ const messages = (gate: Harness, user = 'bob', max_tokens = 100) =>
     .client()
     .messages.create({ ...ask('hello', { output: 20 }), model: MODEL, max_tokens }, as(user))
     .withResponse()
+
+/** Bob has spent so much, in nano-dollars, before the test begins. */
+function spentEarlier(gate: Harness, cost: number): UsageEvent {
+  const call = { id: 'earlier', user: 'bob', team: null, key: null, tier: null }
+  return {
+    call: { ...call, provider: 'anthropic', model: MODEL },
+    attempt: 1,
+    at: gate.clock.now(),
+    cost,
+    outcome: 'answered',
+    isExact: true,
+    inputTokens: 0,
+    cacheReadTokens: 0,
+    cacheWriteTokens: 0,
+    cacheWriteHourTokens: 0,
+    outputTokens: 0,
+  }
+}
 
 async function refusalOf(promise: Promise<unknown>) {
   const error = await failureOf(promise)
@@ -110,27 +133,7 @@ describe('a budget', () => {
 
   it('tells of a step that it has passed with every answer after', async () => {
     await using gate = await open('{ budget: 1 USD/month }', 'budget_warnings: { at: [1] }')
-    await ledgerOf(gate).settle({
-      call: {
-        id: 'earlier',
-        user: 'bob',
-        team: null,
-        key: null,
-        tier: null,
-        provider: 'anthropic',
-        model: MODEL,
-      },
-      attempt: 1,
-      at: gate.clock.now(),
-      cost: 5e7,
-      outcome: 'answered',
-      isExact: true,
-      inputTokens: 0,
-      cacheReadTokens: 0,
-      cacheWriteTokens: 0,
-      cacheWriteHourTokens: 0,
-      outputTokens: 0,
-    })
+    await ledgerOf(gate).settle(spentEarlier(gate, 5e7))
     const { response } = await messages(gate)
     expect(response.headers.get('x-headgate-budget-warning')).toBe('1')
   })
@@ -237,6 +240,43 @@ describe('a budget', () => {
   })
 })
 
+describe('a warning', () => {
+  it('is sent to the webhook, signed, once', async () => {
+    const posts: { headers: http.IncomingHttpHeaders; body: string }[] = []
+    const receiver = http.createServer((request, response) => {
+      let body = ''
+      request.on('data', (chunk) => {
+        body += chunk
+      })
+      request.on('end', () => {
+        posts.push({ headers: request.headers, body })
+        response.end()
+      })
+    })
+    await new Promise<void>((resolve) => receiver.listen(0, '127.0.0.1', resolve))
+    const address = receiver.address()
+    const port = typeof address === 'object' && address ? address.port : 0
+    const secret = 'a-secret-between-us'
+    await using gate = await open(
+      '{ budget: 1 USD/month }',
+      `budget_warnings: { at: [1], webhook: { url: "http://127.0.0.1:${port}/", secret: ${secret} } }`,
+    )
+    await ledgerOf(gate).settle(spentEarlier(gate, 2e7))
+    await messages(gate)
+    await messages(gate)
+    await until(() => posts.length === 1)
+    const [{ headers, body } = { headers: {}, body: '' }] = posts
+    expect(JSON.parse(body)).toMatchObject({ data: { subject: 'user:bob', stepPercent: 1 } })
+    const signed = `${headers['webhook-id']}.${headers['webhook-timestamp']}.${body}`
+    const signature = createHmac('sha256', secret).update(signed).digest('base64')
+    expect(headers['webhook-signature']).toBe(`v1,${signature}`)
+    await until(async () => (await ledgerOf(gate).untold()).length === 0)
+    expect(posts).toHaveLength(1)
+    receiver.close()
+    receiver.closeAllConnections()
+  })
+})
+
 describe('the record', () => {
   it('has every attempt, and who made it', async () => {
     await using gate = await open('{ }')
@@ -264,7 +304,7 @@ describe('the record', () => {
     await using gate = await open('{ budget: 1 USD/month }')
     const stream = gate
       .client()
-      .messages.stream({ ...ask('x', { output: 500 }), model: MODEL }, as('bob'))
+      .messages.stream({ ...ask('x', { output: 1000 }), model: MODEL, max_tokens: 1000 }, as('bob'))
     const ended = failureOf(stream.done())
     await new Promise((resolve) => stream.once('text', resolve))
     stream.abort()

@@ -12,7 +12,8 @@ tiers:
 users: { alice: { tier: premium } }
 `
 
-const open = (options: HarnessOptions) => openHarness({ emulator: { ttftMs: 0 }, ...options })
+const open = (options: HarnessOptions) =>
+  openHarness({ emulator: { ttftMs: 0, tokensPerSecond: 5000 }, ...options })
 
 const as = (user: string) => ({ headers: { 'x-headgate-user': user } })
 
