@@ -193,7 +193,8 @@ async function nothingIsLeft({ dispatcher, gateway, ledger, store }: Wired): Pro
     const resources = await store.snapshot()
     const held = resources.reduce((sum, { inFlight, queued }) => sum + inFlight + queued, 0)
     const isWritten = ledger === null || ledger.pending === 0
-    return dispatcher.size === 0 && gateway.bodyBytes === 0 && held === 0 && isWritten
+    const isAwaited = dispatcher.grants.size > 0
+    return dispatcher.size === 0 && !isAwaited && gateway.bodyBytes === 0 && held === 0 && isWritten
   })
 }
 

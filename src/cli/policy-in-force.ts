@@ -20,6 +20,8 @@ export class PolicyInForce {
   #doorRules: DoorRules
   /** Is told when anything has changed. */
   onChange: () => void = () => {}
+  /** Is told when limits may have changed; after `onChange`. */
+  onNewLimits: () => void = () => {}
 
   constructor(settings: Settings, registry: Registry | null) {
     this.#settings = settings
@@ -51,6 +53,7 @@ export class PolicyInForce {
     this.#callRules = this.#makeCallRules()
     this.#doorRules = this.#makeDoorRules()
     this.onChange()
+    this.onNewLimits()
   }
 
   /** An administrator has changed keys or budgets. */

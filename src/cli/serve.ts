@@ -106,16 +106,30 @@ function watchConfig({ loaded, flags, wired, log, io }: ConfigWatchSource): Conf
     loaded,
     folder: io.folder,
     onLoaded: ({ settings, file, warnings }) => {
-      const fixed = wired.reconfigure(settings)
+      const fixed = putInForce(settings, wired, log)
+      if (!fixed) return
       log.event({ kind: 'policy.reloaded', file: file ?? '' })
       for (const key of fixed) log.warn(`${key} has changed: it counts from the next start on`)
       for (const warning of warnings) log.warn(warning)
     },
-    onRefused: (problems) => {
-      for (const problem of problems) log.warn(`the configuration is not taken over: ${problem}`)
-    },
+    onRefused: (problems) => tellRefused(problems, log),
     onFailed: (error) => log.error('watching the configuration', error),
   })
+}
+
+/** The keys that need a new start, or null where the settings can't be held to: that is told. */
+function putInForce(settings: Settings, wired: Wired, log: Log): readonly string[] | null {
+  try {
+    return wired.reconfigure(settings)
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    tellRefused(error.problems, log)
+    return null
+  }
+}
+
+function tellRefused(problems: readonly string[], log: Log): void {
+  for (const problem of problems) log.warn(`the configuration is not taken over: ${problem}`)
 }
 
 /** Where the gateway listens, or null when its address can't be had: the user has been told why. */
@@ -151,7 +165,8 @@ function banner(
 
 /**
  * Ends at a signal: nothing new is taken, those who wait are told, those under way are finished. A
- * second signal ends those too. SIGHUP reads the configuration again. So does an error that nobody caught: after that nothing is certain.
+ * second signal ends those too. So does an error that nobody caught: after that nothing is certain.
+ * SIGHUP ends nothing: it has the configuration read again.
  */
 async function untilStopped(
   wired: Wired,

@@ -14,8 +14,14 @@ import type { DispatchEvents } from '../dispatch/events.ts'
 import { Estimator } from '../estimate/estimator.ts'
 import { Gateway } from '../gateway/gateway.ts'
 import { UndiciUpstream, type UndiciUpstreamOptions } from '../gateway/undici-upstream.ts'
-import { type Ledger, LedgerSetupError, type Registry } from '../ledger/ledger.ts'
+import {
+  type Ledger,
+  LedgerSetupError,
+  LedgerUnavailable,
+  type Registry,
+} from '../ledger/ledger.ts'
 import { RegistryWatch } from '../ledger/registry-watch.ts'
+import { ConfigError } from '../policy/problem.ts'
 import type { Settings } from '../policy/settings.ts'
 import { needsRestart } from '../policy/watch.ts'
 import type { Provider } from '../providers/provider.ts'
@@ -56,7 +62,11 @@ export interface Wired {
   readonly ledger: Ledger | null
   /** What was found of store and ledger: sentences for the log. */
   readonly warnings: readonly string[]
-  /** Puts changed settings in force, as far as a running gate can. Returns the keys that need a new start. */
+  /**
+   * Puts changed settings in force, as far as a running gate can. Returns the keys that need a new start.
+   *
+   * @throws ConfigError when a running gate cannot hold to them: then the old ones stay.
+   */
   reconfigure(settings: Settings): readonly string[]
   /** Closes down in order: callers first, then connections, then the store. */
   close(): Promise<void>
@@ -90,7 +100,17 @@ export async function wire(options: WireOptions): Promise<Wired> {
   const webhook = ledger && openWebhook(settings, ledger, options, failed)
   const upstream = new UndiciUpstream(upstreamTimeouts)
   const settingsOf = (resource: string) => policy.gateSettings(resource)
-  const { store, warnings } = await openStore({ settings, settingsOf, clock, random, events })
+  const { store, warnings } = await openStore({
+    settings,
+    settingsOf,
+    clock,
+    random,
+    events,
+  }).catch(async (error: unknown) => {
+    // Its thread and its connections would keep the process alive.
+    await ledger?.close(CLOSE_LEDGER_WITHIN_MS)
+    throw error
+  })
   const dispatcher = new Dispatcher({
     clock,
     random,
@@ -131,7 +151,9 @@ export async function wire(options: WireOptions): Promise<Wired> {
         changed: async () => watch?.look(),
       },
     }),
-    lookForKeys: async () => watch?.look().catch(failed),
+    lookForKeys: async () => {
+      if (watch) await lookWithin(watch, clock, failed)
+    },
     turnedAway: (reason) => events.turnedAway(reason),
     distrusted: once((address) =>
       events.warned(
@@ -143,8 +165,8 @@ export async function wire(options: WireOptions): Promise<Wired> {
   policy.onChange = () => {
     dispatcher.rules = policy.callRules
     gateway.rules = policy.doorRules
-    store.reconfigure()
   }
+  policy.onNewLimits = () => store.reconfigure()
   const close = async (): Promise<void> => {
     isReady = false
     await gateway.close()
@@ -161,9 +183,9 @@ export async function wire(options: WireOptions): Promise<Wired> {
     ledger,
     warnings: [...warnings, ...ledgerWarnings],
     reconfigure(next) {
-      const fixed = needsRestart(policy.settings, next)
+      if (!ledger && needsBooks(next)) throw new ConfigError([NO_BOOKS])
       policy.replaceSettings(next)
-      return fixed
+      return needsRestart(settings, next)
     },
     close,
   }
@@ -171,7 +193,7 @@ export async function wire(options: WireOptions): Promise<Wired> {
 
 /** The ledger; null where there is none, or where none was asked for and the usual one can't be had. */
 async function openBooks(
-  { ledger: address, rules }: Settings,
+  settings: Settings,
   clock: Clock,
   events: GatewayEvents,
 ): Promise<{ readonly ledger: Ledger | null; readonly warnings: readonly string[] }> {
@@ -181,17 +203,21 @@ async function openBooks(
     recovered: (requests: number, cost: number) => events.ledgerRecovered(requests, cost),
     failed: (error: Error) => events.failed(error),
   }
+  const address = settings.ledger
   try {
     return { ledger: await openLedger(address, { clock, events: told }), warnings: [] }
   } catch (error) {
-    const isNeeded = [...rules.tiers.values(), ...rules.teams.values()].some(
-      ({ budgets }) => budgets.length > 0,
-    )
     const isUsual = address.kind === 'sqlite' && address.isDefault
-    if (!(error instanceof LedgerSetupError) || !isUsual || isNeeded) throw error
+    if (!(error instanceof LedgerSetupError) || !isUsual || needsBooks(settings)) throw error
     return { ledger: null, warnings: [`nothing is written down: ${error.message}`] }
   }
 }
+
+const NO_BOOKS =
+  'there are budgets, and this gate was started without a ledger: set ledger and start it again'
+
+const needsBooks = ({ rules }: Settings): boolean =>
+  [...rules.tiers.values(), ...rules.teams.values()].some(({ budgets }) => budgets.length > 0)
 
 function openWebhook(
   { webhook: settings }: Settings,
@@ -220,6 +246,28 @@ function watchRegistry(source: RegistrySource, policy: PolicyInForce): RegistryW
     ...source,
     onChange: (registry) => policy.replaceRegistry(registry),
   })
+}
+
+/** A ledger that is out of reach keeps nobody waiting: what is known of keys stays. */
+const LOOK_WITHIN_MS = 1000
+
+function lookWithin(
+  watch: RegistryWatch,
+  clock: Clock,
+  failed: (error: unknown) => void,
+): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const timer = clock.schedule(clock.now() + LOOK_WITHIN_MS, resolve)
+  watch
+    .look()
+    .catch((error: unknown) => {
+      if (!(error instanceof LedgerUnavailable)) failed(error)
+    })
+    .finally(() => {
+      timer.cancel()
+      resolve()
+    })
+  return promise
 }
 
 /** Says something the first time, and not again. */

@@ -1,6 +1,6 @@
 // What a call takes of its subject: limits and money. Owns: which calls take of which. Must not know:
 // when they do.
-import type { Balance } from '../ledger/ledger.ts'
+import type { Balance, Ledger } from '../ledger/ledger.ts'
 import type { Subject } from '../policy/subject.ts'
 import type { CallContext } from './call-context.ts'
 import { CallMoney } from './call-money.ts'
@@ -13,6 +13,14 @@ const COUNTED_POOLS: ReadonlySet<string> = new Set(['model', 'batches'])
 /** Whether somebody's money decides about the subject's calls. */
 export const bindsMoney = ({ budgets }: Subject): boolean =>
   budgets.some(({ isShadow }) => !isShadow)
+
+/** A process that cannot write for long keeps so much in memory, and then begins nothing more. */
+const MOST_UNWRITTEN = 100_000
+
+/** Whether what a call spends could be written down in the end. */
+export function canBeBooked(ledger: Ledger | null, subject: Subject): boolean {
+  return ledger ? ledger.pending < MOST_UNWRITTEN : !bindsMoney(subject)
+}
 
 /** Null where nothing of the subject is limited. */
 export function quotaFor(

@@ -45,6 +45,10 @@ export class CallLine {
     this.resource = wish.resource
   }
 
+  get isIn(): boolean {
+    return this.#isIn
+  }
+
   /** Whether it lets another go first, whose prompt it can read from the cache. */
   get isParked(): boolean {
     return this.#isParked

@@ -123,11 +123,11 @@ export class CallMoney {
     )
   }
 
-  /** An attempt met a refusal, and will be repeated: it cost nothing. */
-  failedOnce(attempt: number, outcome: UsageOutcome): void {
+  /** An attempt failed, and will be repeated. @param used null where it can have cost nothing. */
+  failedOnce(attempt: number, outcome: UsageOutcome, used: Usage | null): void {
     if (!this.#isReserved) return
-    const event = this.#eventOf(attempt, outcome, NOTHING_USED, true)
-    this.#options.follow(this.#options.ledger.record({ ...event, cost: 0 }))
+    const event = this.#eventOf(attempt, outcome, used ?? NOTHING_USED, used === null)
+    this.#options.follow(this.#options.ledger.record(event))
   }
 
   /** The last attempt has ended. Returns its cost in nano-dollars, or null where that is not known. */
@@ -156,7 +156,8 @@ export class CallMoney {
   #amountOf({ expected, worst }: UsageForecast, now: EpochMs): number | null {
     const price = this.#priceAt(now)
     if (!price) return null
-    const amounts = this.#options.budgets.map(({ amount }) => amount)
+    const binding = this.#options.budgets.filter(({ isShadow }) => !isShadow)
+    const amounts = binding.map(({ amount }) => amount)
     return reservationSize({
       expected: costOf(price, expected),
       worst: costOf(price, worst),

@@ -2,6 +2,7 @@
 // Owns: turning it to another model. Must not know: when that is done, or the line.
 import type { Readable } from 'node:stream'
 import type { Identity, Subject } from '../policy/subject.ts'
+import { isName } from '../policy/values.ts'
 import type { Description, Headers } from '../providers/provider.ts'
 import type { CallContext, CallResource } from './call-context.ts'
 import { routeOf } from './call-policy.ts'
@@ -36,9 +37,9 @@ export class CallTarget {
   identity(): Identity {
     const { identity, believesBody } = this.#request
     const { user } = this.present.description
-    return identity.user === null && believesBody && user !== null
-      ? { ...identity, user }
-      : identity
+    // What is no name charges nobody else's account either.
+    const isNamed = identity.user === null && believesBody && user !== null && isName(user)
+    return isNamed ? { ...identity, user } : identity
   }
 
   /** Takes the model that a tier puts in the place of the one asked for. */

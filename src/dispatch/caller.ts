@@ -35,8 +35,8 @@ export interface CallRequest {
 
 /** Where the answer goes. Exactly one of `end`, `refuse` and `fail` comes last. */
 export interface Caller {
-  /** The call stands in line, for the first time or again. */
-  waiting(): void
+  /** The call stands in line, for the first time or again. `own` is what can be said by now. */
+  waiting(own: OwnHeaders): void
   /** The provider's answer begins. `own` is what Headgate has to say beside it. */
   respond(status: number, headers: Headers, own: OwnHeaders): void
   /** Returns false when no more should come until `GovernedCall.resume`. */

@@ -10,12 +10,11 @@ import type { Observation } from '../core/observation.ts'
 import type { PromptShape } from '../core/prompt.ts'
 import type { Refusal, RefusalReason } from '../core/refusal.ts'
 import { StoreUnreachable } from '../core/store.ts'
-import type { Place } from '../core/ticket.ts'
 import { type Balance, LedgerUnavailable } from '../ledger/ledger.ts'
 import type { Subject } from '../policy/subject.ts'
 import type { Description, Provider } from '../providers/provider.ts'
 import { Attempt, type AttemptedCall } from './attempt.ts'
-import { bindsMoney, moneyFor, quotaFor } from './call-accounts.ts'
+import { bindsMoney, canBeBooked, moneyFor, quotaFor } from './call-accounts.ts'
 import type { CallContext, Waiter } from './call-context.ts'
 import { CallCost, type CostedCall } from './call-cost.ts'
 import { CallLine, type LineWish } from './call-line.ts'
@@ -66,8 +65,13 @@ export class GovernedCall implements AttemptedCall, CostedCall, Waiter, Follower
   #phase: Phase = 'waiting'
   /** Whether it has had to wait since it was last sent, if it ever was. */
   #isStanding = false
+  #hasWaited = false
+  /** Whether other models were thought of in the present wait. */
+  #hasLookedElsewhere = false
+  /** By its caller, or by its tier in its caller's place. */
+  readonly #modelAskedFor: string | null
   #cost: CallCost
-  #standings: Promise<readonly LimitStanding[]> | null = null
+  #standings: Promise<unknown> | null = null
   /** What the caller is told of its limits and budgets. */
   #ownHeaders: OwnHeaders = {}
   #queuedMs = 0
@@ -82,6 +86,7 @@ export class GovernedCall implements AttemptedCall, CostedCall, Waiter, Follower
     this.#target = new CallTarget(context, request)
     this.#subject = this.#rules.subjects.of(this.#target.identity())
     this.#target.route(this.#subject)
+    this.#modelAskedFor = this.model
     this.scope = this.present.resource.owner
     this.lane = laneOf(this.#subject, request.lane)
     this.flow =
@@ -151,8 +156,8 @@ export class GovernedCall implements AttemptedCall, CostedCall, Waiter, Follower
     const call = { operation, method, model: this.model, largestTokens }
     const { refusal, isShadowed } = judge(this.#subject, call, isUnpricedRefused)
     if (isShadowed) this.#context.events.shadowed(this.#facts(), 'max_tokens_per_request')
-    if (refusal) {
-      this.#refuseWith(refusal)
+    if (refusal || !canBeBooked(this.#context.ledger, this.#subject)) {
+      this.#refuseWith(refusal ?? LEDGER_FAILED)
       return
     }
     if (this.#quota && !(await this.#takeQuota(this.#quota))) return
@@ -171,11 +176,19 @@ export class GovernedCall implements AttemptedCall, CostedCall, Waiter, Follower
     for (const { subject } of answer.shadowed)
       events.shadowed(this.#facts(), `limits of ${subject}`)
     // It is known before the call's turn comes, as a rule, and not waited for twice.
-    this.#standings = quota.standings().catch((error: unknown) => {
-      if (!(error instanceof StoreUnreachable)) events.failed(error)
-      return []
-    })
+    this.#standings = this.#standingsOf(quota)
     return true
+  }
+
+  async #standingsOf(quota: Quota): Promise<readonly LimitStanding[]> {
+    try {
+      const standings = await quota.standings()
+      this.#ownHeaders = limitHeaders(standings, this.#context.clock.now())
+      return standings
+    } catch (error) {
+      if (!(error instanceof StoreUnreachable)) this.#context.events.failed(error)
+      return []
+    }
   }
 
   async #enqueue(): Promise<void> {
@@ -192,55 +205,72 @@ export class GovernedCall implements AttemptedCall, CostedCall, Waiter, Follower
     return { resource: resource.name, body, estimate: this.#cost.reserved }
   }
 
+  /** An instant that only an event can tell is not known to be late. */
   #isTooLong({ expectedAt }: Prediction): boolean {
-    return expectedAt - this.#context.clock.now() > this.#rules.fallbackAfterMs
+    return Number.isFinite(expectedAt) && !this.#isSoon({ expectedAt })
+  }
+
+  #isSoon({ expectedAt }: Pick<Prediction, 'expectedAt'>): boolean {
+    return expectedAt - this.#context.clock.now() <= this.#rules.fallbackAfterMs
   }
 
   /**
    * Takes the first of the other models that has a shorter wait. False when none has: then the call
    * has its old place again. True also when its turn came meanwhile.
    */
-  async #takeFallback(first: Exclude<Placement, { kind: 'admitted' }>): Promise<boolean> {
+  async #takeFallback(placement: Pick<Placement, 'kind'>): Promise<boolean> {
     const models = this.#fallbacks()
     if (models.length === 0) return false
+    this.#hasLookedElsewhere = true
     const before = this.present
-    let place: Place | null = null
-    if (first.kind === 'waiting') {
-      place = await this.line.leave()
-      if (!place || this.#phase !== 'waiting') return true
-    }
+    const isInLine = placement.kind === 'waiting'
+    const place = isInLine ? await this.line.leave() : null
+    if (isInLine && !place) return true
     for (const model of models) {
       if (this.#phase !== 'waiting') return true
-      if (!this.#aim(model, 'wait')) continue
-      const placement = await this.line.join(this.#wish, null)
-      if (this.#phase !== 'waiting') return true
-      if (placement.kind === 'admitted') this.granted()
-      else if (placement.kind === 'waiting' && !this.#isTooLong(placement)) this.#stand()
-      else if (placement.kind === 'refused' || (await this.line.leave())) continue
-      return true
+      if (this.#aim(model, 'wait') && (await this.#takesSoon())) return true
     }
     if (this.#phase !== 'waiting') return true
-    this.#target.present = before
-    this.#aimed()
-    if (first.kind === 'refused') return false
+    this.#aimAt(before)
+    if (!isInLine) return false
     const again = await this.line.join(this.#wish, place)
     if (again.kind === 'admitted') this.granted()
     else if (this.#phase === 'waiting') this.#stand()
     return true
   }
 
+  /** Joins the line of the model that the call asks for now; stays where its turn comes soon. */
+  async #takesSoon(): Promise<boolean> {
+    const placement = await this.line.join(this.#wish, null)
+    if (this.#phase !== 'waiting') return true
+    if (placement.kind === 'admitted') {
+      this.granted()
+      return true
+    }
+    if (placement.kind === 'refused') return false
+    if (this.#isSoon(placement)) {
+      this.#stand()
+      return true
+    }
+    return (await this.line.leave()) === null
+  }
+
+  /** The other models that may stand for the one asked for, in order. */
   #fallbacks(): readonly string[] {
-    return this.isMetered ? fallbacksOf(this.#rules.fallbacks, this.#subject, this.model) : []
+    if (!this.isMetered) return []
+    const all = fallbacksOf(this.#rules.fallbacks, this.#subject, this.#modelAskedFor)
+    return all.filter((model) => model !== this.model)
   }
 
   #aim(model: string, reason: AimReason): boolean {
     if (!this.#target.aim(model, reason)) return false
-    this.#aimed()
+    this.#aimAt(this.present)
     return true
   }
 
-  #aimed(): void {
+  #aimAt(present: Present): void {
     const { clock, estimator } = this.#context
+    this.#target.present = present
     this.#cost = new CallCost(this, estimator, clock.now())
     this.#money?.aim(this.model)
   }
@@ -258,8 +288,14 @@ export class GovernedCall implements AttemptedCall, CostedCall, Waiter, Follower
   }
 
   #showWaiting(): void {
-    this.#context.waits.set(this, this.#waitsUntil)
-    this.caller.waiting()
+    this.#context.waits.set(this, Math.min(this.#waitsUntil, this.#looksElsewhereAt))
+    this.caller.waiting(this.ownHeaders())
+  }
+
+  /** When it has waited so long for the model asked for that another may do. */
+  get #looksElsewhereAt(): EpochMs {
+    const mayLook = this.line.isIn && !this.#hasLookedElsewhere && this.#fallbacks().length > 0
+    return mayLook ? this.#waitingSince + this.#rules.fallbackAfterMs : Number.POSITIVE_INFINITY
   }
 
   /** Nobody waits for what the budget cannot bear in any case. */
@@ -268,9 +304,10 @@ export class GovernedCall implements AttemptedCall, CostedCall, Waiter, Follower
     money.foresee(this.#cost.forecast(now), now).then(
       (answer) => {
         if (this.#phase !== 'waiting' || answer.kind === 'reserved') return
-        this.#context.follow(
-          this.line.leave().then((place) => (place ? this.#payOtherwise(answer) : null)),
-        )
+        this.line
+          .leave()
+          .then((place) => (place ? this.#payOtherwise(answer) : null))
+          .catch((error: unknown) => this.#failToReserve(error))
       },
       // Whether it can be written down matters when its turn has come.
       (error: unknown) => {
@@ -312,6 +349,7 @@ export class GovernedCall implements AttemptedCall, CostedCall, Waiter, Follower
     waits.clear(this)
     this.#context.warmCalls.remove(this)
     this.#queuedMs += now - this.#waitingSince
+    this.#hasWaited = this.#isStanding
     this.#isStanding = false
     if (this.#standings || bindsMoney(this.#subject)) {
       this.#phase = 'reserving'
@@ -329,7 +367,9 @@ export class GovernedCall implements AttemptedCall, CostedCall, Waiter, Follower
     const isBound = bindsMoney(this.#subject)
     if (!isBound) this.#money?.note(forecast, now)
     const reserving = isBound ? this.#money?.reserve(forecast, now) : null
-    const [answer, standings] = await Promise.all([reserving, this.#standings ?? []])
+    // After a wait they stand otherwise than when it began.
+    if (this.#hasWaited && this.#quota) this.#standings = this.#standingsOf(this.#quota)
+    const [answer] = await Promise.all([reserving, this.#standings])
     if (this.#phase !== 'reserving') return
     if (answer && answer.kind !== 'reserved') {
       // The turn goes to somebody else: what comes now may take a while.
@@ -340,11 +380,7 @@ export class GovernedCall implements AttemptedCall, CostedCall, Waiter, Follower
       return
     }
     const balances = answer?.balances ?? []
-    this.#ownHeaders = {
-      ...this.#ownHeaders,
-      ...budgetHeaders(balances),
-      ...limitHeaders(standings, now),
-    }
+    this.#ownHeaders = { ...this.#ownHeaders, ...budgetHeaders(balances) }
     this.#reportShadows(balances)
     this.#send()
   }
@@ -358,15 +394,19 @@ export class GovernedCall implements AttemptedCall, CostedCall, Waiter, Follower
   /** The budget has no room for the call: for one of another model it may have. */
   async #payOtherwise(answer: Exclude<MoneyAnswer, { kind: 'reserved' }>): Promise<void> {
     if (this.#phase !== 'waiting') return
-    if (answer.kind === 'over_budget' && this.present.aimedBy !== 'budget')
+    const before = this.present
+    if (answer.kind === 'over_budget' && before.aimedBy !== 'budget')
       for (const model of this.#fallbacks())
         if (this.#aim(model, 'budget') && (await this.#isAffordable())) {
           if (this.#phase === 'waiting') await this.#enqueue()
           return
         }
     if (this.#phase !== 'waiting') return
+    this.#aimAt(before)
     this.#refuseWith(
-      answer.kind === 'over_budget' ? budgetRefusal(answer.balance, answer.needed) : PRICE_UNKNOWN,
+      answer.kind === 'over_budget'
+        ? budgetRefusal(answer.balance, answer.needed, this.#context.clock.now())
+        : PRICE_UNKNOWN,
     )
   }
 
@@ -377,11 +417,11 @@ export class GovernedCall implements AttemptedCall, CostedCall, Waiter, Follower
   }
 
   #failToReserve(error: unknown): void {
-    const isOutage = error instanceof LedgerUnavailable
-    if (!isOutage) this.#context.events.failed(error)
-    if (this.#phase !== 'reserving' && this.#phase !== 'waiting') return
-    this.#context.follow(this.line.giveTurnBack())
-    this.#refuseWith(LEDGER_FAILED)
+    if (this.#phase === 'reserving') {
+      this.#context.follow(this.line.giveTurnBack())
+      this.#phase = 'waiting'
+    }
+    this.#failToBegin(error)
   }
 
   #send(): void {
@@ -422,10 +462,14 @@ export class GovernedCall implements AttemptedCall, CostedCall, Waiter, Follower
     this.#refuse('shutting_down', 'Headgate is shutting down; send the request again.', 1000)
   }
 
-  /** The deadline has come while the call waits. */
+  /** The deadline has come while the call waits, or the time to look for another model. */
   waitedOut(): void {
     if (this.#phase !== 'waiting') return
-    this.#context.follow(this.#waitedOut())
+    if (this.#context.clock.now() >= this.#waitsUntil) {
+      this.#context.follow(this.#waitedOut())
+      return
+    }
+    this.#takeFallback({ kind: 'waiting' }).catch((error: unknown) => this.#failToReserve(error))
   }
 
   async #waitedOut(): Promise<void> {
@@ -478,7 +522,7 @@ export class GovernedCall implements AttemptedCall, CostedCall, Waiter, Follower
   }
 
   sendAgain(again: Again, says: Observation, status: number): void {
-    this.#waitAgain(again.reason, status)
+    this.#waitAgain(again, status)
     switch (again.reason) {
       case 'rate_limited': {
         const { reason: kind, retryAfterMs } = again
@@ -498,6 +542,17 @@ export class GovernedCall implements AttemptedCall, CostedCall, Waiter, Follower
     return this.#context.nameOf(this.provider, this.present.resource, this.limitGroup)
   }
 
+  /** A refusal cost nothing; what broke off after it was sent may have cost what was expected. */
+  #recordFailure(again: Again): void {
+    const { count } = this.tries
+    if (again.reason !== 'connection') this.#money?.failedOnce(count, again.reason, null)
+    else if (!again.isSent) this.#money?.failedOnce(count, 'unreachable', null)
+    else {
+      const { expected } = this.#cost.forecast(this.#context.clock.now())
+      this.#money?.failedOnce(count, 'broken', expected)
+    }
+  }
+
   #bounce(bounce: Bounce): void {
     this.#context.follow(this.#store.bounce(this.line.resource, this.request.id, bounce))
     if (this.#context.isDraining) this.turnAway()
@@ -512,16 +567,18 @@ export class GovernedCall implements AttemptedCall, CostedCall, Waiter, Follower
     this.#context.unite(this.line.resource, this.#presentName)
   }
 
-  #waitAgain(reason: Again['reason'], status: number): void {
+  #waitAgain(again: Again, status: number): void {
     const { clock, events } = this.#context
+    const { reason } = again
     events.bounced(this.#facts(), reason, status || null)
-    this.#money?.failedOnce(this.tries.count, reason === 'connection' ? 'unreachable' : reason)
+    this.#recordFailure(again)
     this.#cost.failed()
     this.#context.followers.look(this.scope)
     this.#phase = 'waiting'
     this.#isStanding = true
     this.#waitingSince = clock.now()
     this.#attempt = null
+    this.#hasLookedElsewhere = false
     this.#showWaiting()
   }
 
@@ -574,7 +631,7 @@ export class GovernedCall implements AttemptedCall, CostedCall, Waiter, Follower
     const facts = this.#facts()
     this.#end()
     this.#context.events.refused(facts, refusal)
-    this.caller.refuse(refusal)
+    this.caller.refuse({ ...refusal, headers: { ...this.#ownHeaders, ...refusal.headers } })
   }
 
   #failToBegin(error: unknown): void {

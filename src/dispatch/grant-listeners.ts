@@ -14,6 +14,11 @@ export class GrantListeners {
     })
   }
 
+  /** Tickets whose turn somebody waits for. */
+  get size(): number {
+    return this.#listeners.size
+  }
+
   /** Tells of a ticket's turn, each time that it comes, until `forget`. */
   expect(id: string, tell: () => void): void {
     this.#listeners.set(id, tell)

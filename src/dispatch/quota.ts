@@ -74,7 +74,7 @@ export class Quota {
     try {
       for (const scope of this.#request.scopes) {
         if (!(await this.#takeShadow(scope))) shadowed.push(scope)
-        const refusal = await this.#takeOf(scope)
+        const refusal = this.#isOver ? null : await this.#takeOf(scope)
         if (this.#isOver) {
           this.letGo()
           return { kind: 'let_go' }
@@ -168,7 +168,7 @@ export class Quota {
     const { promise, resolve } = Promise.withResolvers<boolean>()
     this.#waiting = { ...hold, resolve }
     this.#context.grants.expect(hold.id, () => {
-      this.#waiting = null
+      this.#stopExpecting(hold)
       resolve(true)
     })
     return promise

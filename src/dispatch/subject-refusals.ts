@@ -26,7 +26,7 @@ export function limitRefusal(refusal: QuotaRefusal, now: EpochMs): Refusal {
 }
 
 /** @param needed null where it is not known yet: nothing is left. */
-export function budgetRefusal(balance: Balance, needed: number | null): Refusal {
+export function budgetRefusal(balance: Balance, needed: number | null, now: EpochMs): Refusal {
   const { budget, endAt } = balance
   const { unit, timeZone } = budget.period
   const left = formatUsd(Math.max(0, leftOf(balance)))
@@ -35,7 +35,7 @@ export function budgetRefusal(balance: Balance, needed: number | null): Refusal 
   return {
     reason: 'budget_spent',
     message: `Headgate: the budget of ${named(budget.subject)}, ${formatUsd(budget.amount)} USD a ${unit}, has ${left} USD left${asked}. A new ${unit} (${timeZone}) begins at ${frees}.`,
-    retryAfterMs: null,
+    retryAfterMs: Math.max(0, endAt - now),
     headers: budgetHeaders([balance]),
   }
 }

@@ -12,7 +12,9 @@ const LONGEST_BACKOFF_MS = 16_000
 
 export type Again =
   | { readonly reason: 'rate_limited'; readonly retryAfterMs: number | null }
-  | { readonly reason: 'overloaded' | 'connection'; readonly backoffMs: number }
+  | { readonly reason: 'overloaded'; readonly backoffMs: number }
+  /** `isSent`: the provider may have had the request, and may have done what it asks for. */
+  | { readonly reason: 'connection'; readonly backoffMs: number; readonly isSent: boolean }
 
 /** What a call can still bear. */
 export interface Patience {
@@ -56,7 +58,7 @@ export class Tries {
   /** Null: there will be no answer. */
   afterFailure({ kind }: UpstreamFailure): Again | null {
     if (kind === 'timeout' || this.#troubles + 1 >= MOST_UNREACHABLE) return null
-    return { reason: 'connection', backoffMs: this.#backOff(null) }
+    return { reason: 'connection', backoffMs: this.#backOff(null), isSent: kind === 'broken' }
   }
 
   /** Doubles with each trouble; drawn from its upper half, so that callers do not come in step. */

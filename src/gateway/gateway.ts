@@ -5,7 +5,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { type AddressInfo, Server as NetServer } from 'node:net'
 import type { Clock } from '../core/clock.ts'
 import { Deadlines } from '../core/deadlines.ts'
-import type { RefusalReason } from '../core/refusal.ts'
+import { REFUSALS, type RefusalReason } from '../core/refusal.ts'
 import type { Dispatcher } from '../dispatch/dispatcher.ts'
 import { type Identified, identify, type TrustRules } from '../policy/identity.ts'
 import type { KeyRing } from '../policy/key-ring.ts'
@@ -244,7 +244,7 @@ export class Gateway {
         ),
         body: operation.body === 'stream' ? request : body,
         identity: who.identity,
-        believesBody: trust.metadataUser && trust.trusts(request.socket.remoteAddress ?? null),
+        believesBody: trust.metadataUser && who.maySayWho,
         flow: wishes.flow,
         lane: wishes.lane,
         deadlineAt: Math.min(now + Math.min(maxWaitMs, wishes.maxWaitMs), wishes.deadlineAt),
@@ -262,8 +262,6 @@ export class Gateway {
       key: textOf(headers['x-headgate-key']),
       credential: provider.credential(headers),
       user: textOf(headers[userHeader]),
-      // Bodies are described later, and believed where no header says more.
-      metadataUser: null,
       address,
     }
     return identify(claims, keys, trust, this.#options.clock.now())
@@ -279,7 +277,8 @@ export class Gateway {
     message: string,
   ): void {
     this.#options.turnedAway(reason)
-    const refusal = { reason, message, retryAfterMs: 1000 }
+    const retryAfterMs = REFUSALS[reason].retryable ? 1000 : null
+    const refusal = { reason, message, retryAfterMs }
     if (request.complete) {
       sendRefusal(response, provider, refusal, id)
       return

@@ -40,6 +40,8 @@ export class HttpCaller implements Caller {
   #hasDrainListener = false
   /** Whether what was written so far ends with a whole event, so that another may follow. */
   #isBetweenEvents = true
+  /** What can be said beside a stream that has to begin before its answer. */
+  #own: OwnHeaders = {}
   #isOver = false
 
   constructor(options: HttpCallerOptions) {
@@ -55,7 +57,8 @@ export class HttpCaller implements Caller {
     if (this.#isOver) call.abandon()
   }
 
-  waiting(): void {
+  waiting(own: OwnHeaders): void {
+    this.#own = own
     if (this.heapIndex < 0) this.#scheduleLifeSign()
   }
 
@@ -138,6 +141,7 @@ export class HttpCaller implements Caller {
   #commit(): void {
     this.#isCommitted = this.#isEventStream = true
     this.#response.writeHead(200, {
+      ...withoutTrailer(this.#own),
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-cache',
       'x-headgate-request-id': this.#options.id,
@@ -166,6 +170,10 @@ export class HttpCaller implements Caller {
     if (!this.#response.writableFinished) this.#call?.abandon()
     this.#options.onOver()
   }
+}
+
+function withoutTrailer({ trailer: _, ...own }: OwnHeaders): OwnHeaders {
+  return own
 }
 
 const NEWLINE = 0x0a

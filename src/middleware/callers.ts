@@ -55,7 +55,7 @@ export interface KeyRules {
 /** By the virtual key that a request shows; without one it is anybody. */
 export function shown(header: HeaderOf, rules: KeyRules, now: EpochMs): Known {
   const key = header('x-headgate-key') ?? (rules.hasKeys ? header('x-api-key') : null)
-  const claims = { key, credential: null, user: null, metadataUser: null, address: null }
+  const claims = { key, credential: null, user: null, address: null }
   const trust: TrustRules = { ...NO_TRUST, requireKey: rules.requireKey }
   const found = identify(claims, rules.ring, trust, now)
   if (found.kind === 'identified') return { kind: 'known', identity: found.identity }

@@ -2,6 +2,7 @@
 // Must not know: limits, HTTP.
 import type { EpochMs } from '../core/clock.ts'
 import type { Refusal } from '../core/refusal.ts'
+import { bindsMoney } from '../dispatch/call-accounts.ts'
 import { leftOf } from '../dispatch/limit-headers.ts'
 import { budgetRefusal, PRICE_UNKNOWN } from '../dispatch/subject-refusals.ts'
 import type { Balance, Ledger, LedgerCall, NanoUsd } from '../ledger/ledger.ts'
@@ -58,9 +59,9 @@ export class ReservationMoney {
   /** Sets the money aside, for all budgets or for none. @throws LedgerUnavailable */
   async reserve(asked: Amounts): Promise<MoneyAnswer> {
     const { budgets, identity } = this.#subject
-    const { policy, events } = this.#context
+    const { policy, events, clock } = this.#context
     const amount = this.#costOf(asked)
-    if (amount === null && budgets.length > 0 && !policy.sendsUnpriced)
+    if (amount === null && bindsMoney(this.#subject) && !policy.sendsUnpriced)
       return { kind: 'refused', refusal: PRICE_UNKNOWN }
     const needed = amount ?? 0
     const answer = await this.#ledger.reserve({
@@ -70,7 +71,7 @@ export class ReservationMoney {
       budgets,
     })
     if (answer.kind === 'over_budget')
-      return { kind: 'refused', refusal: budgetRefusal(answer.balance, needed) }
+      return { kind: 'refused', refusal: budgetRefusal(answer.balance, needed, clock.now()) }
     this.#isReserved = true
     for (const balance of answer.balances)
       if (balance.budget.isShadow && leftOf(balance) < 0)

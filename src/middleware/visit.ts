@@ -112,7 +112,7 @@ export class Visit {
 
   async #admit(subject: Subject): Promise<Entrance> {
     const spent = await this.#spentBudget(subject)
-    if (spent) return refused(budgetRefusal(spent, null))
+    if (spent) return refused(budgetRefusal(spent, null, this.#context.clock.now()))
     if (this.#isOver) return this.#nobody()
     const turn = this.#turn(this.#id, subject, this.#scopes.arrival, ONE_REQUEST)
     const answer = await this.#take(turn)

@@ -37,7 +37,6 @@ const silent: Claims = {
   key: null,
   credential: null,
   user: null,
-  metadataUser: null,
   address: '10.1.2.3',
 }
 
@@ -49,6 +48,7 @@ const identified = (identity: object, isVirtual = false) => ({
   kind: 'identified',
   identity: { ...ANONYMOUS, ...identity },
   isVirtual,
+  maySayWho: expect.any(Boolean),
   isDistrusted: false,
 })
 
@@ -150,18 +150,27 @@ describe('a caller without a key', () => {
   })
 })
 
-describe('metadata.user_id', () => {
-  const claims = { metadataUser: 'alice' }
+describe('the word of a caller for whom it calls', () => {
+  const service = new KeyRing([
+    keyOf('hgk_service', { user: null, team: null, tier: null, namesUsers: true }),
+    keyOf('hgk_bob', { user: 'bob' }),
+  ])
+  const says = (claims: Partial<Claims>) => {
+    const found = who({ address: '192.0.2.1', ...claims }, {}, service)
+    return found.kind === 'identified' && { user: found.identity.user, may: found.maySayWho }
+  }
 
-  it('names the user where that is wanted, after the header', () => {
-    expect(who(claims)).toEqual(identified({}))
-    expect(who(claims, { metadataUser: true })).toEqual(identified({ user: 'alice' }))
-    expect(who({ ...claims, user: 'bob' }, { metadataUser: true })).toEqual(
-      identified({ user: 'bob' }),
-    )
+  it('is taken from a trusted address, and from a key that may name its users', () => {
+    expect(says({ address: '10.1.2.3' })).toEqual({ user: null, may: true })
+    expect(says({})).toEqual({ user: null, may: false })
+    expect(says({ key: 'hgk_service', user: 'carol' })).toEqual({ user: 'carol', may: true })
+    expect(says({ key: 'hgk_service' })).toEqual({ user: null, may: true })
   })
 
-  it('from elsewhere is nothing to be told of', () => {
-    expect(who({ ...claims, address: '192.0.2.1' }, { metadataUser: true })).toEqual(identified({}))
+  it('is not taken where a key says who it is', () => {
+    expect(says({ key: 'hgk_bob', user: 'carol', address: '10.1.2.3' })).toEqual({
+      user: 'bob',
+      may: false,
+    })
   })
 })

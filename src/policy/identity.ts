@@ -15,8 +15,6 @@ export interface Claims {
   readonly credential: string | null
   /** The header that names the user, as Node gives headers: one character for each byte. */
   readonly user: string | null
-  /** `metadata.user_id` of the body. */
-  readonly metadataUser: string | null
   /** The peer's address, as its socket gives it. */
   readonly address: string | null
 }
@@ -48,6 +46,8 @@ export type Identified =
       readonly identity: Identity
       /** What stands where the provider's key goes is a virtual key: it must never go upstream. */
       readonly isVirtual: boolean
+      /** Whether the caller's word is taken for whom it calls. */
+      readonly maySayWho: boolean
       /** Somebody who is not trusted to named a user: the name was left out. */
       readonly isDistrusted: boolean
     }
@@ -76,7 +76,7 @@ function isIn(list: BlockList, address: string): boolean {
   return isIPv6(plain) && list.check(plain, 'ipv6')
 }
 
-/** Decides who a caller is. A key's word beats a header's, and a header's a body's. */
+/** Decides who a caller is. A key's word beats a header's, unless the key may name its users. */
 export function identify(
   claims: Claims,
   keys: KeyRing,
@@ -87,10 +87,12 @@ export function identify(
   if (shown.kind === 'refused') return shown
   const { key, isVirtual } = shown
   if (key === null && rules.requireKey) return refused('key_missing', KEY_MISSING)
-  const named = key?.user ? { user: key.user, isDistrusted: false } : namedUser(claims, rules)
-  if (named.user !== null && !isName(named.user)) return refused('bad_request', BAD_NAME)
-  const identity = identityOf(key, named.user)
-  return { kind: 'identified', identity, isVirtual, isDistrusted: named.isDistrusted }
+  const maySayWho = key?.namesUsers === true || (!key?.user && rules.trusts(claims.address))
+  const named = maySayWho && claims.user ? asText(claims.user) : null
+  if (named !== null && !isName(named)) return refused('bad_request', BAD_NAME)
+  const identity = identityOf(key, named ?? key?.user ?? null)
+  const isDistrusted = Boolean(claims.user) && !maySayWho && !key?.user
+  return { kind: 'identified', identity, isVirtual, maySayWho, isDistrusted }
 }
 
 const KEY_MISSING =
@@ -126,19 +128,6 @@ function refusalOf(key: KeyRule | null, now: EpochMs): Refused | null {
   if (key.expiresAt !== null && key.expiresAt <= now)
     return refused('key_expired', `the Headgate key ${key.id} has expired: ask for another`)
   return null
-}
-
-interface NamedUser {
-  readonly user: string | null
-  readonly isDistrusted: boolean
-}
-
-function namedUser({ user, metadataUser, address }: Claims, rules: TrustRules): NamedUser {
-  const isAsked = Boolean(user) || (rules.metadataUser && Boolean(metadataUser))
-  if (!isAsked) return { user: null, isDistrusted: false }
-  // Every caller may send metadata: only the header is a claim that one must be trusted to make.
-  if (!rules.trusts(address)) return { user: null, isDistrusted: Boolean(user) }
-  return { user: user ? asText(user) : metadataUser, isDistrusted: false }
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })

@@ -19,8 +19,9 @@ export function resolveRules(config: FileConfig): SubjectRules {
     users: mapped(config.users, ({ tier = null, team = null }) => ({ tier, team })),
     teams: mapped(config.teams, (team) => resolveShared(team, warnAt)),
     keys: (config.keys ?? []).map(
-      ({ id, sha256, user = null, team = null, tier = null }): KeyRule => {
-        return { id, sha256, user, team, tier, expiresAt: null, revokedAt: null }
+      ({ id, sha256, user = null, team = null, tier = null, names_users }): KeyRule => {
+        const namesUsers = names_users ?? false
+        return { id, sha256, user, team, tier, namesUsers, expiresAt: null, revokedAt: null }
       },
     ),
     warnAt,

@@ -83,6 +83,8 @@ export interface KeyRule {
   readonly user: string | null
   readonly team: string | null
   readonly tier: string | null
+  /** A service's key: it names the user that each call is for, in the header or the body. */
+  readonly namesUsers?: boolean
   /** From then on it is refused; null: never. */
   readonly expiresAt: EpochMs | null
   readonly revokedAt: EpochMs | null

@@ -68,6 +68,9 @@ const key = section(
     user: mention,
     team: mention,
     tier: mention,
+    names_users: values.truth
+      .optional()
+      .meta({ description: 'Whether it names the user that each call is for. Default: false.' }),
   },
   'A virtual key, and whom it stands for.',
 )

@@ -300,6 +300,21 @@ describe('the record', () => {
     })
   })
 
+  it('has what was sent and broke off, by its estimate, since the provider may have done it', async () => {
+    await using gate = await open('{ budget: 1 USD/month }')
+    await gate
+      .client()
+      .messages.create(
+        { ...ask('x', { output: 3, fault: 'connection-reset' }), model: MODEL },
+        as('bob'),
+      )
+      .catch(() => null)
+    await gate.idle()
+    const events = await eventsOf(ledgerOf(gate))
+    expect(events[0]).toMatchObject({ outcome: 'broken', isExact: false, attempt: 1 })
+    expect(events[0]?.cost).toBeGreaterThan(0)
+  })
+
   it('has the tokens of a stream that its caller left', async () => {
     await using gate = await open('{ budget: 1 USD/month }')
     const stream = gate

@@ -166,6 +166,22 @@ users: { ann: { team: research }, ben: { team: research }, zoe: {} }
     await waiting
     await gate.idle()
   })
+
+  it('do not change to what needs a ledger, where there is none', async () => {
+    await using gate = await open({ config: 'default_tier: t\ntiers: { t: { requests: 1/hour } }' })
+    const { rules } = gate.settings
+    const tier = rules.tiers.get('t')
+    const budget = {
+      amount: 1,
+      period: { unit: 'month', timeZone: 'UTC' },
+      warnAt: [],
+      isShadow: false,
+    } as const
+    const tiers = new Map(tier ? [['t', { ...tier, budgets: [budget] }]] : [])
+    const next = { ...gate.settings, rules: { ...rules, tiers } }
+    expect(() => gate.wired.reconfigure(next)).toThrow('this gate was started without a ledger')
+    await messages(gate.client(), 'x', as('bob'))
+  })
 })
 
 describe('a tier', () => {
@@ -243,6 +259,52 @@ describe('a fallback', () => {
     const { data, response } = await messages(gate.client())
     expect(data.model).toBe('claude-haiku-4-5')
     expect(response.headers.get('x-headgate-model-reason')).toBe('wait')
+    await gate.idle()
+  })
+})
+
+describe('a fallback, after a wait', () => {
+  const slots = (amount: number) => [
+    {
+      match: 'claude-sonnet*',
+      limits: [
+        {
+          algorithm: 'concurrency' as const,
+          dimension: 'concurrency' as const,
+          amount,
+          source: 'configured' as const,
+        },
+      ],
+    },
+  ]
+
+  it('is not taken for a wait that nobody can foretell, and is once it was long', async () => {
+    await using gate = await openHarness({
+      config: 'fallbacks: { claude-sonnet*: [claude-haiku-4-5] }\nfallback_after: 5s',
+      emulator: { ttftMs: 0, tokensPerSecond: 100 },
+      speed: 10,
+      anthropic: { limits: slots(1) },
+    })
+    const ask = (output: number) =>
+      gate
+        .client()
+        .messages.create({
+          model: MODEL,
+          max_tokens: 4000,
+          messages: [{ role: 'user', content: `[[emulate output=${output}]]` }],
+        })
+        .withResponse()
+    // The first takes twenty seconds; the second waits for it in vain, the third comes in time.
+    const long = ask(2000)
+    await until(async () => (await gate.status()).inFlight === 1)
+    const elsewhere = await ask(1)
+    expect(elsewhere.data.model).toBe('claude-haiku-4-5')
+    expect(elsewhere.response.headers.get('x-headgate-model-reason')).toBe('wait')
+    expect(Number(elsewhere.response.headers.get('x-headgate-queued-ms'))).toBeGreaterThan(4900)
+    const first = await long
+    expect(first.data.model).toBe(MODEL)
+    const [one, two] = await Promise.all([ask(100), ask(100)])
+    expect([one.data.model, two.data.model]).toEqual([MODEL, MODEL])
     await gate.idle()
   })
 })

@@ -20,7 +20,7 @@ const LONGEST_RETRY_AFTER_S = 60
 
 export function renderRefusal(refusal: Refusal, requestId: string): RenderedRefusal {
   const { status, retryable } = REFUSALS[refusal.reason]
-  const waitS = retryable ? waitSeconds(refusal) : null
+  const waitS = waitSeconds(refusal)
   const headers: Record<string, string> = {
     ...refusal.headers,
     'content-type': 'application/json',
@@ -46,9 +46,10 @@ function errorJson(refusal: Refusal, requestId: string): string {
   return JSON.stringify({ type: 'error', error, request_id: requestId })
 }
 
-/** A place in line can be asked for again at any time. A limit of the caller's own says when it frees. */
+/** A place in line can be asked for again at any time. What is the caller's own says when it frees. */
 function waitSeconds({ reason, retryAfterMs }: Refusal): number | null {
-  if (retryAfterMs === null) return null
-  const longestS = reason === 'limit_reached' ? Number.POSITIVE_INFINITY : LONGEST_RETRY_AFTER_S
+  const isOwn = reason === 'limit_reached' || reason === 'budget_spent'
+  if (retryAfterMs === null || !(REFUSALS[reason].retryable || isOwn)) return null
+  const longestS = isOwn ? Number.POSITIVE_INFINITY : LONGEST_RETRY_AFTER_S
   return Math.min(Math.max(Math.ceil(retryAfterMs / 1000), 1), longestS)
 }
