@@ -36,7 +36,8 @@ export function fakeIo({ env = {}, columns, folder }: FakeIoOptions = {}): FakeI
   return {
     stdout,
     stderr: { write: (text) => (err += text) },
-    env,
+    // Money is kept where a test says so, never in the user's own folder.
+    env: { HEADGATE_LEDGER: 'off', ...env },
     folder: folder ?? import.meta.dirname,
     clock: realClock(),
     random: seededRandom(1),

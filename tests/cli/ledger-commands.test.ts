@@ -10,6 +10,9 @@ import { EXIT, type ExitCode } from '../../src/cli/exit-codes.ts'
 import { addKeysCommand } from '../../src/cli/keys.ts'
 import { fakeIo } from './fake-io.ts'
 
+/** The ledger that the file names counts. */
+const THE_FILES_OWN = { HEADGATE_LEDGER: '' }
+
 const CONFIG = `
 ledger: sqlite:./ledger.db
 tiers:
@@ -24,7 +27,7 @@ async function openFolder(config = CONFIG) {
   return {
     folder,
     async run(...argv: string[]) {
-      const io = fakeIo({ folder })
+      const io = fakeIo({ env: THE_FILES_OWN, folder })
       let exitCode: ExitCode = EXIT.ok
       const program = new Command('headgate').exitOverride().configureOutput({
         writeOut: (text) => io.stdout.write(text),
@@ -174,7 +177,7 @@ describe('headgate budgets', () => {
 
   it('exports what was used', async () => {
     await using here = await openFolder()
-    const { clock } = fakeIo()
+    const { clock } = fakeIo({ env: THE_FILES_OWN })
     const ledger = await openLedger(
       {
         kind: 'sqlite',

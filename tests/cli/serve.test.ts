@@ -24,7 +24,7 @@ async function start(settings: EmulatorOptions) {
   const child: Child = spawn(
     process.execPath,
     ['bin/headgate.js', 'serve', '--port', '0', '--upstream', `anthropic=${emulator.url}`],
-    { cwd: root, env: {}, stdio: ['ignore', 'pipe', 'inherit'] },
+    { cwd: root, env: { HEADGATE_LEDGER: 'off' }, stdio: ['ignore', 'pipe', 'inherit'] },
   )
   const exit = once(child, 'exit')
   cleanUps.push(async () => {
