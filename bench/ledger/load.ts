@@ -37,7 +37,7 @@ const ledger = await openSqliteLedger({
   holder: randomUUID(),
   clock,
   patienceMs: 60_000,
-  events: { unavailable: fail, returned: fail, recovered: fail, failed: fail },
+  events: { unavailable: fail, returned: fail, recovered: fail, warned: () => {}, failed: fail },
 })
 const waits = createHistogram()
 let settled = 0

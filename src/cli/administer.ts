@@ -67,6 +67,8 @@ async function open({ ledger: address }: Settings, { clock, stderr }: Io): Promi
       unavailable: (why) => say(`the ledger cannot be used now: ${why}`),
       returned: () => say('the ledger can be used again'),
       recovered: () => {},
+      // The gates that run tell of them.
+      warned: () => {},
       failed: (error) => say(error instanceof Error ? error.message : String(error)),
     },
   })

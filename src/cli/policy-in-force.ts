@@ -2,6 +2,7 @@
 // both together and handing them to those who carry them out. Must not know: when a file is read, or
 // how a ledger is watched.
 import type { GateSettings } from '../core/admission.ts'
+import type { UpstreamBase } from '../dispatch/call-context.ts'
 import type { CallRules } from '../dispatch/call-rules.ts'
 import type { DoorRules } from '../gateway/gateway.ts'
 import type { Registry } from '../ledger/ledger.ts'
@@ -10,6 +11,7 @@ import { trustRules } from '../policy/identity.ts'
 import { KeyRing } from '../policy/key-ring.ts'
 import { limitsOf, type Settings } from '../policy/settings.ts'
 import { Subjects } from '../policy/subjects.ts'
+import type { Provider } from '../providers/provider.ts'
 
 export class PolicyInForce {
   #settings: Settings
@@ -18,6 +20,8 @@ export class PolicyInForce {
   #subjects: Subjects
   #callRules: CallRules
   #doorRules: DoorRules
+  /** Parsed once for each address. */
+  #base: { readonly url: string; readonly base: UpstreamBase } = { url: '', base: NO_BASE }
   /** Is told when anything has changed. */
   onChange: () => void = () => {}
   /** Is told when limits may have changed; after `onChange`. */
@@ -65,6 +69,13 @@ export class PolicyInForce {
     this.onChange()
   }
 
+  /** Where a provider's calls go. */
+  baseOf(provider: Provider): UpstreamBase {
+    const url = this.#settings.providers.anthropic.baseUrl ?? provider.defaultBaseUrl
+    if (this.#base.url !== url) this.#base = { url, base: parseBase(url) }
+    return this.#base.base
+  }
+
   /** What is said of a resource: a subject's own, or a provider's, known by its limit group. */
   gateSettings(resource: string): GateSettings {
     const { providers, queue } = this.#settings
@@ -94,15 +105,22 @@ export class PolicyInForce {
   }
 
   #makeDoorRules(): DoorRules {
-    const { identity, queue, providers } = this.#settings
+    const { identity, queue, providers, rules } = this.#settings
     return {
       keys: this.#keys,
-      trust: trustRules(identity),
+      trust: trustRules(identity, rules.tiers),
       userHeader: identity.userHeader,
       maxWaitMs: queue.maxWaitMs,
       ownKeyOf: () => providers.anthropic.apiKey,
     }
   }
+}
+
+const NO_BASE: UpstreamBase = { origin: '', pathPrefix: '' }
+
+function parseBase(url: string): UpstreamBase {
+  const { origin, pathname } = new URL(url)
+  return { origin, pathPrefix: pathname.replace(/\/+$/, '') }
 }
 
 const NO_FLOORS = { soft: 0, hard: 0 }

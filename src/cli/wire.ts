@@ -8,13 +8,13 @@ import { createControl } from '../control/control.ts'
 import type { Clock } from '../core/clock.ts'
 import type { RefusalReason } from '../core/refusal.ts'
 import type { Store } from '../core/store.ts'
-import type { UpstreamBase } from '../dispatch/call-context.ts'
 import { Dispatcher } from '../dispatch/dispatcher.ts'
 import type { DispatchEvents } from '../dispatch/events.ts'
 import { Estimator } from '../estimate/estimator.ts'
 import { Gateway } from '../gateway/gateway.ts'
 import { UndiciUpstream, type UndiciUpstreamOptions } from '../gateway/undici-upstream.ts'
 import {
+  type BudgetWarning,
   type Ledger,
   LedgerSetupError,
   LedgerUnavailable,
@@ -24,7 +24,6 @@ import { RegistryWatch } from '../ledger/registry-watch.ts'
 import { ConfigError } from '../policy/problem.ts'
 import type { Settings } from '../policy/settings.ts'
 import { needsRestart } from '../policy/watch.ts'
-import type { Provider } from '../providers/provider.ts'
 import { BudgetWebhook } from '../telemetry/budget-webhook.ts'
 import { EventMetrics } from '../telemetry/event-metrics.ts'
 import { PolicyInForce } from './policy-in-force.ts'
@@ -92,12 +91,25 @@ const CLOSE_LEDGER_WITHIN_MS = 10_000
 export async function wire(options: WireOptions): Promise<Wired> {
   const { settings, clock, random, upstreamTimeouts = UPSTREAM_TIMEOUTS } = options
   const counts = new EventMetrics(clock)
-  const events = countedToo(options.events, counts)
+  const counted = countedToo(options.events, counts)
+  let confirm: (warning: BudgetWarning) => void = () => {}
+  const events: GatewayEvents = {
+    ...counted,
+    budgetWarned(warning) {
+      counted.budgetWarned(warning)
+      confirm(warning)
+    },
+  }
   const failed = (error: unknown): void => events.failed(error)
   const { ledger, warnings: ledgerWarnings } = await openBooks(settings, clock, events)
   const registry = (await ledger?.registry()) ?? null
   const policy = new PolicyInForce(settings, registry)
   const webhook = ledger && openWebhook(settings, ledger, options, failed)
+  // What the log has is told, where nobody else wants to hear of it.
+  confirm = (warning) => {
+    if (webhook) webhook.tell(warning)
+    else ledger?.told(warning).catch(failed)
+  }
   const upstream = new UndiciUpstream(upstreamTimeouts)
   const settingsOf = (resource: string) => policy.gateSettings(resource)
   const { store, warnings } = await openStore({
@@ -119,14 +131,8 @@ export async function wire(options: WireOptions): Promise<Wired> {
     rules: policy.callRules,
     estimator: new Estimator(),
     upstream,
-    baseOf: basesOf(settings),
-    events: {
-      ...events,
-      budgetWarned(warning) {
-        webhook?.tell(warning)
-        events.budgetWarned(warning)
-      },
-    },
+    baseOf: (provider) => policy.baseOf(provider),
+    events,
   })
   const watch = ledger && registry && watchRegistry({ clock, ledger, registry, failed }, policy)
   let isReady = true
@@ -201,6 +207,9 @@ async function openBooks(
     unavailable: (why: string) => events.ledgerUnavailable(why),
     returned: (afterMs: number, pending: number) => events.ledgerReturned(afterMs, pending),
     recovered: (requests: number, cost: number) => events.ledgerRecovered(requests, cost),
+    warned: (warnings: readonly BudgetWarning[]) => {
+      for (const warning of warnings) events.budgetWarned(warning)
+    },
     failed: (error: Error) => events.failed(error),
   }
   const address = settings.ledger
@@ -331,22 +340,4 @@ function countedToo(events: GatewayEvents, counts: EventMetrics): GatewayEvents 
       events.failed(error)
     },
   }
-}
-
-/** Where each provider's calls go, worked out once. */
-function basesOf({ providers }: Settings): (provider: Provider) => UpstreamBase {
-  const bases = new Map<string, UpstreamBase>()
-  return (provider) => {
-    let base = bases.get(provider.name)
-    if (!base) {
-      base = baseOf(providers.anthropic.baseUrl ?? provider.defaultBaseUrl)
-      bases.set(provider.name, base)
-    }
-    return base
-  }
-}
-
-function baseOf(url: string): UpstreamBase {
-  const { origin, pathname } = new URL(url)
-  return { origin, pathPrefix: pathname.replace(/\/+$/, '') }
 }

@@ -54,6 +54,7 @@ export async function createKey(admin: Administration, wanted: NewKey): Promise<
   refuseConfigured(admin, id)
   refuseUnknown('team', team, [...admin.rules().teams.keys()])
   refuseUnknown('tier', tier, [...admin.rules().tiers.keys()])
+  refuseTooLong('expiresIn', expiresInMs ?? 0)
   const secret = createSecret(admin.randomBytes)
   const now = admin.clock.now()
   const record: KeyRecord = {
@@ -81,6 +82,18 @@ export async function revokeKey(admin: Administration, id: string): Promise<void
   if (!(await admin.ledger.revokeKey(id, admin.clock.now()))) throw noSuchKey(id)
 }
 
+/** Later instants are no dates any more. */
+const LONGEST_MS = 100 * 366 * 24 * 3_600_000
+
+function refuseTooLong(field: string, ms: number): void {
+  if (ms > LONGEST_MS)
+    throw new AdminRefusal(
+      'invalid',
+      field,
+      'this is longer than a hundred years: leave it out for ever',
+    )
+}
+
 /**
  * Gives a key a new secret; its others stay in force for `graceMs`.
  *
@@ -92,6 +105,7 @@ export async function rotateKey(
   graceMs: number,
 ): Promise<IssuedSecret & { readonly othersExpireAt: EpochMs }> {
   refuseConfigured(admin, id)
+  refuseTooLong('grace', graceMs)
   const secret = createSecret(admin.randomBytes)
   const at = admin.clock.now()
   const next = { sha256: hashSecret(secret), at, othersExpireAt: at + graceMs }

@@ -20,6 +20,10 @@ export interface PromptShape {
   readonly prefixes: readonly PromptPrefix[]
   /** The most that the request allows the answer to be, or null where it does not say. */
   readonly maxOutputTokens: number | null
+  /** What lies elsewhere, such as a document behind a URL, may add so many tokens. */
+  readonly unseenTokens: number
+  /** Whether the model may write what a stream does not show. */
+  readonly hidesOutput: boolean
 }
 
 /** Tokens that an answer reports. What it did not report is 0 in a complete report. */

@@ -106,7 +106,7 @@ export class Attempt implements UpstreamHandler {
     const { stream } = this.#call.present.description
     const firstAnswerMs = stream ? clock.now() - this.#sentAt : null
     this.#context.follow(store.answered(line.resource, firstAnswerMs))
-    cost.open(headers)
+    cost.open(headers, clock.now())
     caller.respond(status, headers, this.#call.ownHeaders())
   }
 

@@ -52,7 +52,7 @@ export function moneyFor(
     sendsUnpriced: rules.sendsUnpriced || !bindsMoney(subject),
     follow,
     noted,
-    settled: ({ warnings }) => {
+    warned: (warnings) => {
       for (const warning of warnings) events.budgetWarned(warning)
     },
   })

@@ -15,6 +15,8 @@ const WORTH_KEEPING_WARM = 4
 /** A running stream's reservation follows it in steps of so many tokens. */
 const REVISE_EVERY_TOKENS = 200
 
+/** No model of today writes faster. */
+const MOST_TOKENS_PER_SECOND = 250
 /** How far a prompt may have more tokens than its bytes let expect, before anything was learnt. */
 const INPUT_AT_WORST = 1.5
 const FIVE_MINUTES_MS = 300_000
@@ -47,6 +49,7 @@ export class CallCost {
   readonly #estimator: Estimator
   #reserved: CostVector
   #tap: UsageTap | null = null
+  #openedAt: EpochMs | null = null
   #hasBegun = false
   #revisedAtTokens = 0
 
@@ -80,14 +83,15 @@ export class CallCost {
   /** Tokens of the whole prompt and of the longest answer that is allowed. */
   largestTokens(now: EpochMs): number {
     const { totalInputTokens } = this.#estimator.estimate(this.#call, now)
-    return totalInputTokens + (this.#call.prompt.maxOutputTokens ?? 0)
+    const { maxOutputTokens, unseenTokens } = this.#call.prompt
+    return totalInputTokens + unseenTokens + (maxOutputTokens ?? 0)
   }
 
   /** What the call is likely to use by kind, and the most that it can. */
   forecast(now: EpochMs): UsageForecast {
     const { cost, totalInputTokens, cachedTokens } = this.#estimator.estimate(this.#call, now)
-    const { maxOutputTokens, prefixes } = this.#call.prompt
-    const input = Math.ceil(totalInputTokens * INPUT_AT_WORST)
+    const { maxOutputTokens, prefixes, unseenTokens } = this.#call.prompt
+    const input = Math.ceil(totalInputTokens * INPUT_AT_WORST) + unseenTokens
     const isCached = prefixes.length > 0
     const isHour = prefixes.some(({ cacheForMs }) => cacheForMs > FIVE_MINUTES_MS)
     return {
@@ -137,7 +141,8 @@ export class CallCost {
   }
 
   /** The answer begins. */
-  open(headers: Headers): void {
+  open(headers: Headers, now: EpochMs): void {
+    this.#openedAt = now
     if (this.#call.isMetered) this.#tap = this.#call.provider.openUsageTap(headers)
   }
 
@@ -200,8 +205,18 @@ export class CallCost {
   #used(usage: Usage | null, status: number, now: EpochMs): Usage | null {
     if (!this.#call.isMetered || status >= 400) return null
     if (!usage) return this.forecast(now).expected
-    const produced = this.#tap?.producedTokens ?? 0
-    return { ...usage, outputTokens: Math.max(usage.outputTokens, produced) }
+    const seen = Math.max(usage.outputTokens, this.#tap?.producedTokens ?? 0)
+    const isWhole = this.#tap?.isComplete ?? false
+    return { ...usage, outputTokens: isWhole ? seen : Math.max(seen, this.#hidden(now)) }
+  }
+
+  /** What an answer that was cut may have had besides what was seen: thinking, as fast as models think. */
+  #hidden(now: EpochMs): number {
+    if (!this.#call.prompt.hidesOutput || this.#openedAt === null) return 0
+    const thought = Math.ceil(((now - this.#openedAt) / 1000) * MOST_TOKENS_PER_SECOND)
+    const expected = this.#estimator.estimate(this.#call, now).cost.output_tokens
+    const most = this.#call.prompt.maxOutputTokens ?? Number.POSITIVE_INFINITY
+    return Math.min(most, Math.max(thought, expected))
   }
 
   #counted(usage: Usage, outputTokens: number): CostVector {

@@ -6,10 +6,10 @@ import type { Usage } from '../core/prompt.ts'
 import {
   type Balance,
   type Budget,
+  type BudgetWarning,
   type Ledger,
   type LedgerCall,
   LedgerUnavailable,
-  type SettleAnswer,
   type UsageOutcome,
 } from '../ledger/ledger.ts'
 import { costOf, type ModelPrice, type Prices } from '../ledger/prices.ts'
@@ -28,7 +28,7 @@ export interface MoneyOptions {
   /** Whether a call is sent that budgets bind and whose price is not known. */
   readonly sendsUnpriced: boolean
   readonly follow: (operation: Promise<unknown>) => void
-  readonly settled: (answer: SettleAnswer) => void
+  readonly warned: (warnings: readonly BudgetWarning[]) => void
   /** What was noted stands in the record; these are the budgets in shadow mode. */
   readonly noted: (balances: readonly Balance[]) => void
 }
@@ -49,12 +49,19 @@ const NOTHING_USED: Usage = {
 export class CallMoney {
   readonly #options: MoneyOptions
   #call: LedgerCall
+  #budgets: readonly Budget[]
   #isReserved = false
   #reservedAt: EpochMs = 0
 
   constructor(call: LedgerCall, options: MoneyOptions) {
     this.#call = call
     this.#options = options
+    this.#budgets = options.budgets
+  }
+
+  /** The budgets have changed while the call waited. */
+  rebind(budgets: readonly Budget[]): void {
+    this.#budgets = budgets
   }
 
   /** The call asks for another model from now on. Only before it is reserved. */
@@ -67,7 +74,8 @@ export class CallMoney {
    * that comes back, what is spent does not. Nothing is set aside. @throws LedgerUnavailable
    */
   async foresee(forecast: UsageForecast, now: EpochMs): Promise<MoneyAnswer> {
-    const { budgets, ledger } = this.#options
+    const { ledger } = this.#options
+    const budgets = this.#budgets
     const binding = budgets.filter(({ isShadow }) => !isShadow)
     if (binding.length === 0) return { kind: 'reserved', balances: [] }
     const amount = this.#amountOf(forecast, now)
@@ -85,7 +93,8 @@ export class CallMoney {
 
   /** Sets money aside, before the first time that the call is sent. @throws LedgerUnavailable */
   async reserve(forecast: UsageForecast, now: EpochMs): Promise<MoneyAnswer> {
-    const { budgets, ledger } = this.#options
+    const { ledger } = this.#options
+    const budgets = this.#budgets
     if (this.#isReserved) return { kind: 'reserved', balances: [] }
     const amount = this.#amountOf(forecast, now)
     if (amount === null && !this.#options.sendsUnpriced) return { kind: 'price_unknown' }
@@ -94,6 +103,7 @@ export class CallMoney {
     const reserving = ledger.reserve({ call: this.#call, at: now, amount: amount ?? 0, budgets })
     try {
       const answer = await reserving
+      this.#options.warned(answer.warnings)
       if (answer.kind === 'reserved') return answer
       this.#isReserved = false
       return { ...answer, needed: amount ?? 0 }
@@ -108,11 +118,13 @@ export class CallMoney {
     if (this.#isReserved) return
     this.#isReserved = true
     this.#reservedAt = now
-    const { budgets, ledger, follow, noted } = this.#options
+    const { ledger, follow, noted, warned } = this.#options
+    const budgets = this.#budgets
     const amount = this.#amountOf(forecast, now) ?? 0
     follow(
       ledger.reserve({ call: this.#call, at: now, amount, budgets }).then(
         (answer) => {
+          warned(answer.warnings)
           if (answer.kind === 'reserved') noted(answer.balances)
         },
         (error: unknown) => {
@@ -139,9 +151,9 @@ export class CallMoney {
   ): number | null {
     if (!this.#isReserved) return null
     this.#isReserved = false
-    const { ledger, follow, settled } = this.#options
+    const { ledger, follow, warned } = this.#options
     const event = this.#eventOf(attempt, outcome, used ?? NOTHING_USED, isExact)
-    follow(ledger.settle(event).then(settled))
+    follow(ledger.settle(event).then(({ warnings }) => warned(warnings)))
     return event.cost
   }
 
@@ -156,7 +168,7 @@ export class CallMoney {
   #amountOf({ expected, worst }: UsageForecast, now: EpochMs): number | null {
     const price = this.#priceAt(now)
     if (!price) return null
-    const binding = this.#options.budgets.filter(({ isShadow }) => !isShadow)
+    const binding = this.#budgets.filter(({ isShadow }) => !isShadow)
     const amounts = binding.map(({ amount }) => amount)
     return reservationSize({
       expected: costOf(price, expected),

@@ -5,7 +5,7 @@ import type { Refusal } from '../core/refusal.ts'
 import { type FallbackRule, matches } from '../policy/settings.ts'
 import type { Subject } from '../policy/subject.ts'
 import type { Operation } from '../providers/provider.ts'
-import { PRICE_UNKNOWN } from './subject-refusals.ts'
+import { PRICE_UNKNOWN, UNREADABLE } from './subject-refusals.ts'
 
 /** The model that a tier puts in the place of the one asked for, or null. */
 export function routeOf({ routes }: Subject, model: string): string | null {
@@ -69,10 +69,24 @@ const clip = (model: string): string => model.slice(0, 100)
 /** A call as its subject's tier sees it. */
 export interface JudgedCall {
   readonly operation: Operation
-  readonly method: string
   readonly model: string | null
   /** Tokens of the whole prompt, and of the longest answer that is allowed. */
   readonly largestTokens: () => number
+}
+
+/**
+ * What a batch runs, or a path that is not known, is not looked into: only callers whom nothing binds
+ * may send it. Batches are counted at least.
+ */
+function unreadable(
+  subject: Subject,
+  { pool }: Operation,
+  isUnpricedRefused: boolean,
+): Refusal | null {
+  if (mindsModels(subject)) return forbiddenModel(subject, null)
+  if (isUnpricedRefused) return PRICE_UNKNOWN
+  const isFree = subject.scopes.length === 0 && subject.maxTokensPerRequest === null
+  return isFree || pool === 'batches' ? null : UNREADABLE
 }
 
 export interface Judgement {
@@ -85,13 +99,11 @@ const ACCEPTED: Judgement = { refusal: null, isShadowed: false }
 
 /** What the tier forbids, whatever is left of its limits. */
 export function judge(subject: Subject, call: JudgedCall, isUnpricedRefused: boolean): Judgement {
-  const { operation, method, model } = call
-  const isBatch = operation.pool === 'batches' && method === 'POST'
-  // What a batch will run is not looked into: whoever is bound by models or money may send none.
-  if (isBatch && mindsModels(subject))
-    return { ...ACCEPTED, refusal: forbiddenModel(subject, null) }
-  if (isBatch && isUnpricedRefused) return { ...ACCEPTED, refusal: PRICE_UNKNOWN }
-  if (operation.pool !== 'model') return ACCEPTED
+  const { operation, model } = call
+  if (operation.pool !== 'model') {
+    const refusal = operation.isHarmless ? null : unreadable(subject, operation, isUnpricedRefused)
+    return { ...ACCEPTED, refusal }
+  }
   const forbidden = forbiddenModel(subject, model)
   if (forbidden) return { ...ACCEPTED, refusal: forbidden }
   const { maxTokensPerRequest, shadowMaxTokensPerRequest } = subject

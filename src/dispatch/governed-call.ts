@@ -150,10 +150,10 @@ export class GovernedCall implements AttemptedCall, CostedCall, Waiter, Follower
   }
 
   async #begin(): Promise<void> {
-    const { operation, method } = this.request
+    const { operation } = this.request
     const isUnpricedRefused = !this.#rules.sendsUnpriced && bindsMoney(this.#subject)
     const largestTokens = () => this.#cost.largestTokens(this.#startedAt)
-    const call = { operation, method, model: this.model, largestTokens }
+    const call = { operation, model: this.model, largestTokens }
     const { refusal, isShadowed } = judge(this.#subject, call, isUnpricedRefused)
     if (isShadowed) this.#context.events.shadowed(this.#facts(), 'max_tokens_per_request')
     if (refusal || !canBeBooked(this.#context.ledger, this.#subject)) {
@@ -365,6 +365,7 @@ export class GovernedCall implements AttemptedCall, CostedCall, Waiter, Follower
     const now = this.#context.clock.now()
     const forecast = this.#cost.forecast(now)
     const isBound = bindsMoney(this.#subject)
+    if (this.#context.rules !== this.#rules) this.#rebind()
     if (!isBound) this.#money?.note(forecast, now)
     const reserving = isBound ? this.#money?.reserve(forecast, now) : null
     // After a wait they stand otherwise than when it began.
@@ -385,6 +386,12 @@ export class GovernedCall implements AttemptedCall, CostedCall, Waiter, Follower
     this.#send()
   }
 
+  /** Money is asked for by the budgets of this moment, not of the one when the call began to wait. */
+  #rebind(): void {
+    const { budgets } = this.#context.rules.subjects.of(this.#subject.identity)
+    this.#money?.rebind(budgets)
+  }
+
   #reportShadows(balances: readonly Balance[]): void {
     for (const balance of balances)
       if (balance.budget.isShadow && leftOf(balance) < 0)
@@ -403,11 +410,13 @@ export class GovernedCall implements AttemptedCall, CostedCall, Waiter, Follower
         }
     if (this.#phase !== 'waiting') return
     this.#aimAt(before)
-    this.#refuseWith(
-      answer.kind === 'over_budget'
-        ? budgetRefusal(answer.balance, answer.needed, this.#context.clock.now())
-        : PRICE_UNKNOWN,
-    )
+    // Asked in earnest, the ledger tells of the refusal; and something may have come free meanwhile.
+    const now = this.#context.clock.now()
+    const last = (await this.#money?.reserve(this.#cost.forecast(now), now)) ?? answer
+    if (this.#phase !== 'waiting') return
+    if (last.kind === 'reserved') await this.#enqueue()
+    else if (last.kind === 'price_unknown') this.#refuseWith(PRICE_UNKNOWN)
+    else this.#refuseWith(budgetRefusal(last.balance, last.needed, now))
   }
 
   async #isAffordable(): Promise<boolean> {

@@ -47,6 +47,12 @@ export const PRICE_UNKNOWN: Refusal = {
   retryAfterMs: null,
 }
 
+export const UNREADABLE: Refusal = {
+  reason: 'forbidden',
+  message: 'Headgate: this path is not one whose use can be counted, and limits bind its caller.',
+  retryAfterMs: null,
+}
+
 export const LEDGER_FAILED: Refusal = {
   reason: 'ledger_failed',
   message:

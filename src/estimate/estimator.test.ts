@@ -8,7 +8,15 @@ const FIVE_MINUTES_MS = 300_000
 const BYTES_PER_TOKEN = 3.4
 
 function call(known: Partial<EstimatedCall['prompt']>, flow = 'f'): EstimatedCall {
-  const prompt = { textBytes: 0, fixedTokens: 0, prefixes: [], maxOutputTokens: null, ...known }
+  const prompt = {
+    textBytes: 0,
+    fixedTokens: 0,
+    prefixes: [],
+    maxOutputTokens: null,
+    unseenTokens: 0,
+    hidesOutput: false,
+    ...known,
+  }
   return { scope: 'org/model', model: 'model', flow, prompt }
 }
 

@@ -22,7 +22,8 @@ function call(parts: readonly Part[], scope = 'org/model'): ScopedPrompt {
     cacheForMs,
   }))
   const textBytes = prefixes.at(-1)?.textBytes ?? 0
-  return { scope, prompt: { textBytes, fixedTokens: 0, prefixes, maxOutputTokens: null } }
+  const nothingMore = { maxOutputTokens: null, unseenTokens: 0, hidesOutput: false }
+  return { scope, prompt: { textBytes, fixedTokens: 0, prefixes, ...nothingMore } }
 }
 
 function usage(cacheReadTokens: number, cacheWriteTokens: number, inputTokens = 0): Usage {

@@ -8,7 +8,7 @@ import { Deadlines } from '../core/deadlines.ts'
 import { REFUSALS, type RefusalReason } from '../core/refusal.ts'
 import type { Dispatcher } from '../dispatch/dispatcher.ts'
 import { type Identified, identify, type TrustRules } from '../policy/identity.ts'
-import type { KeyRing } from '../policy/key-ring.ts'
+import { type KeyRing, looksLikeSecret } from '../policy/key-ring.ts'
 import type { Provider } from '../providers/provider.ts'
 import { PROVIDERS, type Route, routeProvider } from '../providers/providers.ts'
 import { BodyBudget, dropBody, readBody } from './body.ts'
@@ -259,7 +259,7 @@ export class Gateway {
     const { keys, trust, userHeader } = this.rules
     const { headers } = request
     const claims = {
-      key: textOf(headers['x-headgate-key']),
+      key: textOf(headers['x-headgate-key']) ?? bearerOfOurs(headers.authorization),
       credential: provider.credential(headers),
       user: textOf(headers[userHeader]),
       address,
@@ -304,6 +304,12 @@ function anyProvider(): Provider {
 
 const textOf = (value: string | string[] | undefined): string | null =>
   value === undefined ? null : String(value)
+
+/** A Headgate key beside another's key: some clients always send one of their own. */
+function bearerOfOurs(authorization: string | undefined): string | null {
+  const words = authorization?.split(/\s+/) ?? []
+  return words.find(looksLikeSecret) ?? null
+}
 
 const noKeyFor = ({ name }: Provider): string =>
   `Headgate: a Headgate key came with this request, but the gate has no key of its own for ${name}: set providers.${name}.api_key.`

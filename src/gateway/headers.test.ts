@@ -67,6 +67,16 @@ describe('forwardedHeaders', () => {
   })
 })
 
+describe('a Headgate key', () => {
+  it('stays here, wherever a caller put it', () => {
+    const secret = `hgk_${'a'.repeat(43)}`
+    const raw = ['x-api-key', 'sk-own', 'Authorization', `Bearer ${secret}`, 'x-api-key', secret]
+    const sent = forwardedHeaders(raw, {}, null, false)
+    expect(sent.join(' ')).not.toContain('hgk_')
+    expect(sent).toContain('sk-own')
+  })
+})
+
 describe('returnedHeaders', () => {
   it('keeps the provider’s, several of one name included', () => {
     const headers = { 'request-id': 'req_1', 'set-cookie': ['a=1', 'b=2'], 'content-length': '2' }

@@ -1,5 +1,6 @@
 // Which headers cross the gateway. Owns: what is dropped in each direction, and why.
 import type { IncomingHttpHeaders } from 'node:http'
+import { looksLikeSecret } from '../policy/key-ring.ts'
 import type { Headers } from '../providers/provider.ts'
 
 /** They speak of one connection, not of the message (RFC 9110, 7.6.1). */
@@ -42,12 +43,15 @@ export function forwardedHeaders(
     const lower = name.toLowerCase()
     if (HOP_BY_HOP.has(lower) || OWN_TO_CONNECTION.has(lower) || named?.has(lower)) continue
     if (lower.startsWith(OWN_PREFIX) || (lower === 'content-length' && !keepsLength)) continue
-    if (ownKey !== null && CREDENTIALS.has(lower)) continue
+    if (CREDENTIALS.has(lower) && (ownKey !== null || isOurs(rawHeaders[index + 1]))) continue
     forwarded.push(name, rawHeaders[index + 1] ?? '')
   }
   if (ownKey !== null) forwarded.push('x-api-key', ownKey)
   return forwarded
 }
+
+/** A Headgate key is nobody else's business. */
+const isOurs = (value = ''): boolean => value.split(/[\s,]+/).some(looksLikeSecret)
 
 /** The provider's headers as they go to the caller. */
 export function returnedHeaders(headers: Headers): Record<string, string | string[]> {

@@ -4,7 +4,15 @@
 // Instants and amounts arrive as integers: the ledger cuts fractions of a millisecond before it hands
 // them on. A budget's subject is the call's user or team, which the ledger has checked too.
 import type { EpochMs } from '../core/clock.ts'
-import type { Ledger, Reservation, ReserveAnswer, SettleAnswer, UsageEvent } from './ledger.ts'
+import type {
+  BudgetWarning,
+  Ledger,
+  NanoUsd,
+  Reservation,
+  ReserveAnswer,
+  SettleAnswer,
+  UsageEvent,
+} from './ledger.ts'
 
 /** Something to be written. Plain data; each may be repeated without harm. */
 export type LedgerOperation =
@@ -23,13 +31,23 @@ export const LOST_ATTEMPT = 0
  */
 export const CORRECTED_ATTEMPTS = 1_000_000
 
-/** The answer to the operation at the same index: of `release` and `record` null. */
-export type LedgerResult = ReserveAnswer | SettleAnswer | null
+/** The step that a budget without room for a request passes, whatever is spent. */
+export const FULL_STEP = 100
 
-/** What was charged for a holder that died. */
+export interface RecordAnswer {
+  readonly kind: 'recorded'
+  readonly warnings: readonly BudgetWarning[]
+}
+
+/** The answer to the operation at the same index: of `release` null. */
+export type LedgerResult = ReserveAnswer | SettleAnswer | RecordAnswer | null
+
+/** What was charged for holders that died. */
 export interface Recovered {
   readonly requests: number
-  readonly cost: number
+  readonly cost: NanoUsd
+  /** Steps that this passed. */
+  readonly warnings: readonly BudgetWarning[]
 }
 
 type Immediate =
@@ -37,7 +55,6 @@ type Immediate =
   | 'reset'
   | 'total'
   | 'events'
-  | 'untold'
   | 'told'
   | 'registry'
   | 'revision'
@@ -54,7 +71,12 @@ export interface LedgerBackend extends Pick<Ledger, Immediate> {
    * not possible, or when it is not known whether it was: the same operations come again.
    */
   commit(operations: readonly LedgerOperation[]): Promise<readonly LedgerResult[]>
-  /** A sign of life of this holder; charges what holders had set aside whose last sign is too old. */
+  /** As `Ledger.untold`: of periods that end after `now`. */
+  untold(now: EpochMs): Promise<readonly BudgetWarning[]>
+  /**
+   * A sign of life of this holder; charges what holders had set aside whose last sign is too old. Where
+   * they are on many machines a clock that all of them share decides that, not `now`.
+   */
   beat(now: EpochMs): Promise<Recovered>
   /** This holder ends in good order: what it still has set aside is charged at once by nobody. */
   close(): Promise<void>

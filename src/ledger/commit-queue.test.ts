@@ -30,7 +30,6 @@ function begin({ mostPending = 1000 } = {}) {
       events: {
         unavailable: (why) => told.push(`unavailable: ${why}`),
         returned: (afterMs, pending) => told.push(`returned after ${afterMs}, ${pending} pending`),
-        recovered: () => {},
         failed: (error) => told.push(`failed: ${error.message}`),
       },
     },

@@ -26,7 +26,7 @@ export interface CommitQueueSettings {
   readonly clock: Clock
   readonly patienceMs: number
   readonly mostPending: number
-  readonly events: LedgerEvents
+  readonly events: Pick<LedgerEvents, 'unavailable' | 'returned' | 'failed'>
 }
 
 export class CommitQueue {

@@ -1,7 +1,7 @@
 // A ledger over any database. Owns: what callers may rely on while the database is slow or away, and
 // the form in which operations reach it. Must not know: SQL, files, servers.
 import type { Clock, EpochMs } from '../core/clock.ts'
-import type { LedgerBackend, LedgerResult } from './backend.ts'
+import type { LedgerBackend, LedgerResult, RecordAnswer } from './backend.ts'
 import { CommitQueue } from './commit-queue.ts'
 import { Heartbeat } from './heartbeat.ts'
 import type {
@@ -54,6 +54,8 @@ export class GatheredLedger implements Ledger {
   }
 
   readonly kind: Ledger['kind']
+  readonly #clock: Clock
+  readonly #events: LedgerEvents
   readonly #backend: LedgerBackend
   readonly #queue: CommitQueue
   readonly #heartbeat: Heartbeat
@@ -63,6 +65,8 @@ export class GatheredLedger implements Ledger {
     const { clock, events, lifeMs = LIFE_MS } = options
     const { patienceMs = PATIENCE_MS, mostPending = MOST_PENDING } = options
     this.kind = backend.kind
+    this.#clock = clock
+    this.#events = events
     this.#backend = backend
     this.#queue = new CommitQueue(backend, { clock, patienceMs, mostPending, events })
     this.#heartbeat = new Heartbeat(backend, clock, lifeMs / BEATS_PER_LIFE, events)
@@ -92,7 +96,8 @@ export class GatheredLedger implements Ledger {
   }
 
   record(event: UsageEvent): Promise<void> {
-    return quiet(this.#queue.tell({ kind: 'record', event: inWholeMs(event) }).then(() => {}))
+    const written = this.#queue.tell({ kind: 'record', event: inWholeMs(event) })
+    return quiet(written.then((result) => this.#tellSteps(recordAnswer(result))))
   }
 
   balances(budgets: readonly Budget[], at: EpochMs): Promise<readonly Balance[]> {
@@ -112,7 +117,7 @@ export class GatheredLedger implements Ledger {
   }
 
   untold(): Promise<readonly BudgetWarning[]> {
-    return this.#backend.untold()
+    return this.#backend.untold(Math.floor(this.#clock.now()))
   }
 
   told(warning: BudgetWarning): Promise<void> {
@@ -157,6 +162,10 @@ export class GatheredLedger implements Ledger {
     return this.#backend.removeOverride(subject)
   }
 
+  #tellSteps({ warnings }: RecordAnswer): void {
+    if (warnings.length > 0) this.#events.warned(warnings)
+  }
+
   close(withinMs: number): Promise<void> {
     this.#closing ??= this.#close(withinMs)
     return this.#closing
@@ -194,11 +203,18 @@ function inWholeMsFrom(query: UsageQuery): UsageQuery {
 }
 
 function reserveAnswer(result: LedgerResult): ReserveAnswer {
-  if (result === null || !('kind' in result)) throw new Error('the ledger answered something else')
+  if (result === null || !('kind' in result) || result.kind === 'recorded') throw otherAnswer()
   return result
 }
 
 function settleAnswer(result: LedgerResult): SettleAnswer {
-  if (result === null || 'kind' in result) throw new Error('the ledger answered something else')
+  if (result === null || 'kind' in result) throw otherAnswer()
   return result
 }
+
+function recordAnswer(result: LedgerResult): RecordAnswer {
+  if (result === null || !('kind' in result) || result.kind !== 'recorded') throw otherAnswer()
+  return result
+}
+
+const otherAnswer = (): Error => new Error('the ledger answered something else')

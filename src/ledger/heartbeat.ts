@@ -4,20 +4,17 @@ import type { LedgerBackend } from './backend.ts'
 import { LedgerUnavailable } from './ledger.ts'
 import type { LedgerEvents } from './ledger-events.ts'
 
+type Told = Pick<LedgerEvents, 'recovered' | 'warned' | 'failed'>
+
 export class Heartbeat {
   readonly #backend: Pick<LedgerBackend, 'beat'>
   readonly #clock: Clock
   readonly #everyMs: number
-  readonly #events: Pick<LedgerEvents, 'recovered' | 'failed'>
+  readonly #events: Told
   #timer: Timer | null = null
   #hasEnded = false
 
-  constructor(
-    backend: Pick<LedgerBackend, 'beat'>,
-    clock: Clock,
-    everyMs: number,
-    events: Pick<LedgerEvents, 'recovered' | 'failed'>,
-  ) {
+  constructor(backend: Pick<LedgerBackend, 'beat'>, clock: Clock, everyMs: number, events: Told) {
     this.#backend = backend
     this.#clock = clock
     this.#everyMs = everyMs
@@ -52,8 +49,9 @@ export class Heartbeat {
   }
 
   async #beat(): Promise<void> {
-    const { requests, cost } = await this.#backend.beat(Math.floor(this.#clock.now()))
+    const { requests, cost, warnings } = await this.#backend.beat(Math.floor(this.#clock.now()))
     if (requests > 0) this.#events.recovered(requests, cost)
+    if (warnings.length > 0) this.#events.warned(warnings)
   }
 }
 

@@ -66,9 +66,19 @@ export interface Reservation {
 }
 
 export type ReserveAnswer =
-  | { readonly kind: 'reserved'; readonly balances: readonly Balance[] }
+  | {
+      readonly kind: 'reserved'
+      readonly balances: readonly Balance[]
+      /** Of budgets in shadow mode that would have refused it. */
+      readonly warnings: readonly BudgetWarning[]
+    }
   /** Nothing was set aside: `balance` is the first that has no room for the amount. */
-  | { readonly kind: 'over_budget'; readonly balance: Balance }
+  | {
+      readonly kind: 'over_budget'
+      readonly balance: Balance
+      /** Of all budgets that have no room. */
+      readonly warnings: readonly BudgetWarning[]
+    }
 
 /** How an attempt ended. `lost`: its process died; it is charged what had been set aside. */
 export type UsageOutcome =
@@ -109,7 +119,12 @@ export interface UsageEvent extends TokenCounts {
   readonly isExact: boolean
 }
 
-/** A budget has passed one of its steps, for the first time in its period. */
+/**
+ * A budget has passed one of its steps, for the first time in its period. Step 100 is also passed when
+ * it has no room for a request: what would not fit is not spent, so that its whole amount hardly ever is.
+ *
+ * Each is answered to one process only. Whoever tells it confirms that by `Ledger.told`.
+ */
 export interface BudgetWarning {
   readonly subject: SubjectName
   readonly period: Period
@@ -120,6 +135,8 @@ export interface BudgetWarning {
   readonly amount: NanoUsd
   /** In this period, since the last reset. */
   readonly spent: NanoUsd
+  /** What resets had given back before: another figure after each reset of what was spent. */
+  readonly credited: NanoUsd
   readonly isShadow: boolean
 }
 
@@ -128,7 +145,7 @@ export interface SettleAnswer {
   readonly isNew: boolean
   /** Of the reservation's budgets; empty where it had ended before. */
   readonly balances: readonly Balance[]
-  /** Steps that this settlement passed. Each is answered to one process only. */
+  /** Steps that this settlement passed. */
   readonly warnings: readonly BudgetWarning[]
 }
 
@@ -195,7 +212,10 @@ export interface Ledger {
   settle(event: UsageEvent): Promise<SettleAnswer>
   /** Ends a reservation whose request was never sent: it cost nothing, and leaves no event. */
   release(id: string): Promise<void>
-  /** An attempt that failed and cost nothing; the reservation stays for the next one. */
+  /**
+   * An attempt that failed; the reservation stays for the next one. Most cost nothing: steps that its
+   * cost passes are told by `LedgerEvents.warned`.
+   */
   record(event: UsageEvent): Promise<void>
   /** How budgets stand at an instant, in their order. */
   balances(budgets: readonly Budget[], at: EpochMs): Promise<readonly Balance[]>
@@ -204,7 +224,7 @@ export interface Ledger {
   total(query: UsageQuery): Promise<UsageTotal>
   /** In the order of `at`, in pages. */
   events(query: UsageQuery): AsyncIterable<UsageEvent>
-  /** Warnings that nobody has confirmed as told, such as those of a process that died. */
+  /** Warnings that nobody has confirmed as told, such as those of a process that died, in periods that last. */
   untold(): Promise<readonly BudgetWarning[]>
   told(warning: BudgetWarning): Promise<void>
   registry(): Promise<Registry>

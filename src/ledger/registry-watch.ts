@@ -8,7 +8,7 @@ const LOOK_EVERY_MS = 1000
 
 export interface RegistryWatchOptions {
   readonly clock: Clock
-  readonly ledger: Ledger
+  readonly ledger: Pick<Ledger, 'revision' | 'registry'>
   /** What is known already. */
   readonly registry: Registry
   readonly onChange: (registry: Registry) => void
@@ -20,7 +20,9 @@ export class RegistryWatch {
   #revision: number
   #timer: Timer | null = null
   #isStopped = false
-  #looking: Promise<void> | null = null
+  /** One look at a time. Never rejects. */
+  #underWay: Promise<void> = Promise.resolve()
+  #next: Promise<void> | null = null
 
   constructor(options: RegistryWatchOptions) {
     this.#options = options
@@ -28,12 +30,18 @@ export class RegistryWatch {
     this.#schedule()
   }
 
-  /** Looks now, for all who ask meanwhile. @throws LedgerUnavailable: then all stays as it is known. */
+  /**
+   * A look that begins after this: whoever asks after a change gets to know it. A look that is under way
+   * may have missed it. @throws LedgerUnavailable: then all stays as it is known.
+   */
   look(): Promise<void> {
-    this.#looking ??= this.#look().finally(() => {
-      this.#looking = null
+    this.#next ??= this.#underWay.then(() => {
+      this.#next = null
+      const look = this.#look()
+      this.#underWay = look.catch(() => {})
+      return look
     })
-    return this.#looking
+    return this.#next
   }
 
   async #look(): Promise<void> {

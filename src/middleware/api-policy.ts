@@ -63,7 +63,9 @@ export class ApiPolicy {
     if (caller.kind === 'named') return named(caller.name)
     const { rules, identity } = this.#settings
     const hasKeys = rules.keys.length > 0 || this.#hasIssuedKeys
-    const known = { ring: this.#keys, hasKeys, requireKey: identity.requireKey }
+    const { requireKey } = identity
+    const hasTier = (name: string): boolean => rules.tiers.has(name)
+    const known = { ring: this.#keys, hasKeys, requireKey, hasTier }
     return shown(caller.header, known, now)
   }
 

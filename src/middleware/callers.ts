@@ -50,13 +50,15 @@ export interface KeyRules {
   /** Whether any key is known at all: else `x-api-key` belongs to the program's own affairs. */
   readonly hasKeys: boolean
   readonly requireKey: boolean
+  readonly hasTier: (name: string) => boolean
 }
 
 /** By the virtual key that a request shows; without one it is anybody. */
 export function shown(header: HeaderOf, rules: KeyRules, now: EpochMs): Known {
   const key = header('x-headgate-key') ?? (rules.hasKeys ? header('x-api-key') : null)
   const claims = { key, credential: null, user: null, address: null }
-  const trust: TrustRules = { ...NO_TRUST, requireKey: rules.requireKey }
+  const { requireKey, hasTier } = rules
+  const trust: TrustRules = { ...NO_TRUST, requireKey, hasTier }
   const found = identify(claims, rules.ring, trust, now)
   if (found.kind === 'identified') return { kind: 'known', identity: found.identity }
   const { reason } = found

@@ -200,7 +200,7 @@ describe('keys', () => {
     const file = path.join(folderForTest(), 'ledger.db')
     const { enter, clock } = await open({ config: { ...config, ledger: `sqlite:${file}` } })
     const address = { kind: 'sqlite', file, isDefault: false, shown: file } as const
-    const told = { unavailable() {}, returned() {}, recovered() {}, failed() {} }
+    const told = { unavailable() {}, returned() {}, recovered() {}, warned() {}, failed() {} }
     const ledger = await openLedger(address, { clock, events: told })
     onTestFinished(async () => await ledger?.close(1000))
     await ledger?.addKey({
@@ -431,7 +431,8 @@ describe('money', () => {
     const refusal = await refusalOf(limits.reserve({ costUsd: 0.2 }))
     expect(refusal.answer).toMatchObject({ status: 402, body: { error: 'budget_spent' } })
     await first.settle({ costUsd: 1 })
-    expect(warned).toEqual([80, 100])
+    // The last step is told of at the first refusal.
+    expect(warned).toEqual([100, 80])
     const { entrance } = await enter(by('alice'))
     expect(answerOf(entrance).status).toBe(402)
     const { headers } = await admit('bob')

@@ -98,6 +98,9 @@ async function openBooks(
         events.warned(`spending is written down again, ${pending} records are still to be written`),
       recovered: (requests) =>
         events.warned(`${requests} requests of a process that died were charged as reserved`),
+      warned: (warnings) => {
+        for (const warning of warnings) events.budgetWarned(warning)
+      },
       failed: (error) => events.failed(error),
     },
   })

@@ -70,6 +70,7 @@ export class ReservationMoney {
       amount: needed,
       budgets,
     })
+    for (const warning of answer.warnings) events.budgetWarned(warning)
     if (answer.kind === 'over_budget')
       return { kind: 'refused', refusal: budgetRefusal(answer.balance, needed, clock.now()) }
     this.#isReserved = true

@@ -33,6 +33,8 @@ const settings: IdentitySettings = {
   metadataUser: false,
 }
 
+const TIERS = new Map([['pro', {}]])
+
 const silent: Claims = {
   key: null,
   credential: null,
@@ -41,7 +43,12 @@ const silent: Claims = {
 }
 
 function who(claims: Partial<Claims>, changes: Partial<IdentitySettings> = {}, keys = ring) {
-  return identify({ ...silent, ...claims }, keys, trustRules({ ...settings, ...changes }), NOW)
+  return identify(
+    { ...silent, ...claims },
+    keys,
+    trustRules({ ...settings, ...changes }, TIERS),
+    NOW,
+  )
 }
 
 const identified = (identity: object, isVirtual = false) => ({
@@ -165,6 +172,11 @@ describe('the word of a caller for whom it calls', () => {
     expect(says({})).toEqual({ user: null, may: false })
     expect(says({ key: 'hgk_service', user: 'carol' })).toEqual({ user: 'carol', may: true })
     expect(says({ key: 'hgk_service' })).toEqual({ user: null, may: true })
+  })
+
+  it('counts for nothing with a key whose tier has gone', () => {
+    const ring = new KeyRing([keyOf('hgk_trial', { tier: 'trial' })])
+    expect(who({ key: 'hgk_trial' }, {}, ring)).toMatchObject({ reason: 'key_revoked' })
   })
 
   it('is not taken where a key says who it is', () => {

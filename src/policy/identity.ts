@@ -24,6 +24,8 @@ export interface TrustRules {
   readonly requireKey: boolean
   readonly metadataUser: boolean
   readonly trusts: (address: string | null) => boolean
+  /** Whether there is such a tier: a key whose tier has gone would be bound by nothing. */
+  readonly hasTier: (name: string) => boolean
 }
 
 export type IdentityRefusal =
@@ -53,13 +55,17 @@ export type Identified =
     }
   | Refused
 
-export function trustRules({ requireKey, metadataUser, trusted }: IdentitySettings): TrustRules {
+export function trustRules(
+  { requireKey, metadataUser, trusted }: IdentitySettings,
+  tiers: ReadonlyMap<string, unknown>,
+): TrustRules {
   const list = new BlockList()
   for (const network of trusted) addNetwork(list, network)
   return {
     requireKey,
     metadataUser,
     trusts: (address) => address !== null && isIn(list, address),
+    hasTier: (name) => tiers.has(name),
   }
 }
 
@@ -87,6 +93,7 @@ export function identify(
   if (shown.kind === 'refused') return shown
   const { key, isVirtual } = shown
   if (key === null && rules.requireKey) return refused('key_missing', KEY_MISSING)
+  if (key?.tier && !rules.hasTier(key.tier)) return refused('key_revoked', tierGone(key))
   const maySayWho = key?.namesUsers === true || (!key?.user && rules.trusts(claims.address))
   const named = maySayWho && claims.user ? asText(claims.user) : null
   if (named !== null && !isName(named)) return refused('bad_request', BAD_NAME)
@@ -100,6 +107,9 @@ const KEY_MISSING =
 const KEY_UNKNOWN = 'this Headgate key is not known: check it, or ask for another'
 const BAD_NAME =
   'the user that this request names is not a name: send 1 to 200 characters without control characters'
+
+const tierGone = ({ id }: KeyRule): string =>
+  `the tier of the Headgate key ${id} is no more: ask for another`
 
 function refused(reason: IdentityRefusal, message: string): Refused {
   return { kind: 'refused', reason, message }

@@ -522,6 +522,7 @@ describe('the order of sources', () => {
             user: 'alice',
             team: 'research',
             tier: 'free',
+            namesUsers: false,
             expiresAt: null,
             revokedAt: null,
           },

@@ -35,6 +35,8 @@ export interface Loaded {
   readonly settings: Settings
   /** The file that was read, or null. */
   readonly file: string | null
+  /** Whether the file says nothing at all. */
+  readonly isBlank: boolean
   readonly values: readonly ResolvedValue[]
   /** Nothing that stops the gate, but probably not meant. */
   readonly warnings: readonly string[]
@@ -56,6 +58,7 @@ export function loadSettings(flags: Flags, env: Environment, folder = process.cw
   return {
     settings,
     file: source.text === null ? null : source.name,
+    isBlank: source.text?.trim() === '',
     values: resolver.values,
     warnings: warningsOf(settings, env),
   }

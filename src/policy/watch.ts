@@ -36,6 +36,7 @@ export class ConfigWatch {
   readonly #options: ConfigWatchOptions
   readonly #watcher: FSWatcher
   #last: Outcome
+  readonly #wasBlank: boolean
   /** Null until there is one. */
   #file: string | null
   /** Resolves when changes from now on are seen. */
@@ -45,6 +46,7 @@ export class ConfigWatch {
     this.#options = options
     this.#last = { kind: 'loaded', loaded: options.loaded }
     this.#file = options.loaded.file
+    this.#wasBlank = options.loaded.isBlank
     const file = path.resolve(options.folder, options.loaded.file ?? DEFAULT_CONFIG_FILE)
     this.#watcher = watchFile(file)
     const { promise, resolve } = Promise.withResolvers<void>()
@@ -78,7 +80,11 @@ export class ConfigWatch {
       const file = this.#file
       this.#file = loaded.file ?? file
       // Settings without their file would take every limit and budget away.
-      if (this.#file === loaded.file) return { kind: 'loaded', loaded }
+      if (this.#file === loaded.file && (!loaded.isBlank || this.#wasBlank))
+        return { kind: 'loaded', loaded }
+      // Cut off while it was written, it would take every limit away as well.
+      if (this.#file === loaded.file)
+        return { kind: 'refused', problems: [`${file}: the file is empty, write it again`] }
       return { kind: 'refused', problems: [`${file}: the file is gone, put it back`] }
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error
@@ -119,7 +125,6 @@ const FIXED: Readonly<Record<string, (settings: Settings) => unknown>> = {
   ledger: ({ ledger }) => ledger,
   'queue.keepalive': ({ queue }) => queue.keepalive,
   max_body_memory: ({ maxBodyMemoryBytes }) => maxBodyMemoryBytes,
-  'providers.anthropic.base_url': ({ providers }) => providers.anthropic.baseUrl,
   'budget_warnings.webhook': ({ webhook }) => webhook,
   log: ({ log }) => log,
 }

@@ -82,14 +82,14 @@ test('does not recurse into brackets', () => {
   expect(skipValue(bytes.subarray(0, depth), 0)).toBe(NOT_JSON)
 })
 
-test('reads as a count only what is written in digits', () => {
+test('reads as a count what is a number of things, in whatever form, rounded up', () => {
   const read = (text: string) => readCount(bytesOf(text), { start: 0, end: text.length })
   expect(['0', '128000', '-1', '1.5', '1e3', '"7"', 'null', '9'.repeat(16)].map(read)).toEqual([
     0,
     128000,
     null,
-    null,
-    null,
+    2,
+    1000,
     null,
     null,
     null,

@@ -194,14 +194,9 @@ function withoutEscapes(text: string): string | null {
   }
 }
 
-/** A number that counts something, or null where the value is not written in up to 15 digits. */
+/** A number that counts something, however it is written (`6.4e4`), rounded up; null where the value is none. */
 export function readCount(bytes: Buffer, value: Span): number | null {
-  if (value.end - value.start > 15) return null
-  let count = 0
-  for (let at = value.start; at < value.end; at++) {
-    const digit = (bytes[at] ?? 0) - 0x30
-    if (digit < 0 || digit > 9) return null
-    count = count * 10 + digit
-  }
-  return count
+  const text = bytes.toString('latin1', value.start, value.end)
+  const count = /^-?\d/.test(text) ? Math.ceil(Number(text)) : Number.NaN
+  return Number.isSafeInteger(count) && count >= 0 ? count : null
 }

@@ -17,6 +17,8 @@ export interface Operation {
   readonly body: 'none' | 'read' | 'stream'
   /** The provider's own maximum. */
   readonly maxBodyBytes: number
+  /** Whether it is known to run no model: not merely a path that is not known. */
+  readonly isHarmless: boolean
 }
 
 /** What a request says of itself. */

@@ -39,5 +39,6 @@ export function routeProvider(method: string, target: string, headers: Headers):
 
 function passThrough(method: string, upstreamPath: string): Operation {
   const body = method === 'GET' || method === 'HEAD' ? 'none' : 'stream'
-  return { pool: 'other', upstreamPath, body, maxBodyBytes: LARGEST_BODY_BYTES }
+  const isHarmless = body === 'none'
+  return { pool: 'other', upstreamPath, body, maxBodyBytes: LARGEST_BODY_BYTES, isHarmless }
 }

@@ -16,6 +16,7 @@ const WARNING: BudgetWarning = {
   step: 80,
   amount: 20_000_000_000,
   spent: 16_250_000_000,
+  credited: 0,
   isShadow: false,
 }
 
@@ -126,6 +127,16 @@ test('one that fails lets the others pass, and the same warning is not sent twic
   sender.clock.step()
   await vi.waitFor(() => expect(sender.told).toEqual([100, 80]))
   expect(hook.received).toHaveLength(3)
+})
+
+test('the same step of another amount, or after a reset, is another warning to its receiver', async () => {
+  await using hook = await receiver(200)
+  await using sender = openWebhook(hook.url)
+  sender.webhook.tell(WARNING)
+  sender.webhook.tell({ ...WARNING, amount: 10_000_000_000 })
+  sender.webhook.tell({ ...WARNING, credited: WARNING.spent })
+  await vi.waitFor(() => expect(sender.told).toEqual([80, 80, 80]))
+  expect(new Set(hook.received.map(({ headers }) => headers['webhook-id'])).size).toBe(3)
 })
 
 test('an address that never answers is given up, and that is said', async () => {

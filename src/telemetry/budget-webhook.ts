@@ -150,9 +150,14 @@ function failure(why: string, isGivenUp: boolean): Error {
   return new Error(`budget_warnings.webhook: warnings are not taken (${why}): ${next}`)
 }
 
-/** The same for the same step in the same period, from whatever process, so receivers can tell repeats. */
-function idOf({ subject, period, startAt, step, isShadow }: BudgetWarning): string {
-  const name = [subject, period.unit, period.timeZone, startAt, step, isShadow].join('\n')
+/**
+ * The same for the same warning, from whatever process, so receivers can tell repeats. After a reset, and
+ * of another amount, the same step is another warning.
+ */
+function idOf(warning: BudgetWarning): string {
+  const { subject, period, startAt, step, amount, spent, credited, isShadow } = warning
+  const budget = [subject, period.unit, period.timeZone, startAt, amount, isShadow]
+  const name = [...budget, credited, step, spent].join('\n')
   return `msg_${createHash('sha256').update(name).digest('base64url').slice(0, 27)}`
 }
 

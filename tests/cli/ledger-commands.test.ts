@@ -185,7 +185,10 @@ describe('headgate budgets', () => {
         isDefault: false,
         shown: 'sqlite:',
       },
-      { clock, events: { unavailable() {}, returned() {}, recovered() {}, failed() {} } },
+      {
+        clock,
+        events: { unavailable() {}, returned() {}, recovered() {}, warned() {}, failed() {} },
+      },
     )
     const call = {
       id: 'r1',

@@ -7,6 +7,7 @@ import {
   callOf,
   eventOf,
   type HomeOf,
+  LIFE_MS,
   NOON,
   reservationOf,
   USD,
@@ -30,6 +31,7 @@ export function accountCases(home: HomeOf): void {
       expect(await ledger.reserve(reservationOf('a', 3 * USD, [ALICE]))).toEqual({
         kind: 'reserved',
         balances: [balance],
+        warnings: [],
       })
       await ledger.release('a')
       expect(await balanceOf(ledger, ALICE)).toEqual({ ...balance, reserved: 0 })
@@ -72,12 +74,21 @@ export function accountCases(home: HomeOf): void {
       expect(answer).toMatchObject({
         kind: 'reserved',
         balances: [{ reserved: 4 * USD }, { reserved: 4 * USD }],
+        warnings: [],
       })
       const settled = await ledger.settle(eventOf('a', 2 * USD))
       expect(settled.balances).toMatchObject([
         { spent: 2 * USD, reserved: 0 },
         { spent: 2 * USD, reserved: 0 },
       ])
+    })
+
+    test('that ends and is made once more in the same moment is set aside', async () => {
+      const ledger = await begin()
+      const again = () => ledger.reserve(reservationOf('a', USD, []))
+      await Promise.all([again(), ledger.release('a'), again()])
+      const { recovered } = await beginAt(home(), 'heir', NOON + LIFE_MS + 1)
+      expect(recovered).toEqual([{ requests: 1, cost: USD }])
     })
 
     test('of another subject than its call is refused for good', async () => {
@@ -179,7 +190,11 @@ export function accountCases(home: HomeOf): void {
       expect(reset).toMatchObject({ spent: 9 * USD, credited: 9 * USD, reserved: 0 })
       await ledger.reserve(reservationOf('b', 10 * USD, [budget]))
       const settled = await ledger.settle(eventOf('b', 5 * USD))
-      expect(settled.warnings).toMatchObject([{ step: 50, spent: 5 * USD }])
+      const [again] = settled.warnings
+      expect(settled.warnings).toMatchObject([{ step: 50, spent: 5 * USD, credited: 9 * USD }])
+      // What was told before the reset says nothing of this one.
+      if (again) await ledger.told({ ...again, spent: 9 * USD, credited: 0 })
+      expect(await ledger.untold()).toEqual([again])
     })
 
     test('warns once of each step in each period', async () => {
@@ -197,6 +212,7 @@ export function accountCases(home: HomeOf): void {
         step: 50,
         amount: 10 * USD,
         spent: 5 * USD,
+        credited: 0,
         isShadow: false,
       }
       expect(await spend('b', 1)).toEqual([warning])
@@ -206,6 +222,71 @@ export function accountCases(home: HomeOf): void {
       expect(await ledger.untold()).toHaveLength(4)
       await ledger.told(warning)
       expect(await ledger.untold()).toMatchObject([{ step: 80 }, { step: 100 }, { step: 50 }])
+    })
+  })
+
+  describe('a warning', () => {
+    const budget = { ...ALICE, warnAt: [50, 100] }
+
+    test('of step 100 comes with the first refusal, once in a period', async () => {
+      const ledger = await begin()
+      await ledger.reserve(reservationOf('a', 9 * USD, [budget]))
+      const refused = await ledger.reserve(reservationOf('b', 2 * USD, [budget]))
+      const { kind, warnings } = refused
+      expect(kind).toBe('over_budget')
+      expect(warnings).toMatchObject([{ step: 100, amount: 10 * USD, spent: 0, ...MAY }])
+      expect(await ledger.reserve(reservationOf('c', 2 * USD, [budget]))).toMatchObject({
+        kind: 'over_budget',
+        warnings: [],
+      })
+      expect(await ledger.untold()).toEqual(warnings)
+      const june = await ledger.reserve(reservationOf('d', 11 * USD, [budget], MAY.endAt))
+      expect(june.warnings).toMatchObject([{ step: 100, startAt: MAY.endAt }])
+    })
+
+    test('of step 100 comes for all budgets without room, and for those that ask for it', async () => {
+      const ledger = await begin()
+      const [day, hour] = (['day', 'hour'] as const).map((unit) =>
+        budgetOf('user:alice', USD, { period: { unit, timeZone: 'UTC' }, warnAt: [100] }),
+      )
+      if (!day || !hour) throw new Error('there are two')
+      const all = [budget, { ...day, warnAt: [50] }, hour, { ...day, isShadow: true }]
+      const refused = await ledger.reserve(reservationOf('a', 2 * USD, all))
+      expect(refused).toMatchObject({
+        kind: 'over_budget',
+        balance: { budget: { period: { unit: 'day' } } },
+        warnings: [
+          { period: { unit: 'hour' }, isShadow: false },
+          { period: { unit: 'day' }, isShadow: true },
+        ],
+      })
+    })
+
+    test('of step 100 comes for a budget in shadow mode that would have refused', async () => {
+      const ledger = await begin()
+      const shadow = { ...budget, isShadow: true }
+      expect(await ledger.reserve(reservationOf('a', 11 * USD, [shadow]))).toMatchObject({
+        kind: 'reserved',
+        warnings: [{ step: 100, isShadow: true }],
+      })
+    })
+
+    test('that an attempt caused which was sent again is told of', async () => {
+      const { ledger, warned } = await beginAt(home(), 'one', NOON)
+      await ledger.reserve(reservationOf('a', 6 * USD, [budget]))
+      await ledger.record(eventOf('a', 5 * USD, { outcome: 'broken' }))
+      expect(warned).toMatchObject([{ step: 50, spent: 5 * USD }])
+      expect((await ledger.settle(eventOf('a', USD, { attempt: 2 }))).warnings).toEqual([])
+    })
+
+    test('of a period that has ended is no longer untold', async () => {
+      const ledger = await begin()
+      await ledger.reserve(reservationOf('a', 6 * USD, [budget]))
+      const { warnings } = await ledger.settle(eventOf('a', 6 * USD))
+      const { ledger: late } = await beginAt(home(), 'late', MAY.endAt - 1)
+      expect(await late.untold()).toEqual(warnings)
+      const { ledger: later } = await beginAt(home(), 'later', MAY.endAt)
+      expect(await later.untold()).toEqual([])
     })
   })
 }

@@ -3,7 +3,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { CORRECTED_ATTEMPTS } from '../../src/ledger/backend.ts'
-import type { Budget, Ledger, LedgerCall } from '../../src/ledger/ledger.ts'
+import type { Balance, Budget, BudgetWarning, Ledger, LedgerCall } from '../../src/ledger/ledger.ts'
 import { periodAt } from '../../src/ledger/period.ts'
 import {
   beginAt,
@@ -28,9 +28,9 @@ function budgetsOf(run: number): Budget[] {
   const team = `team:t${run}` as const
   return [
     budgetOf(user, 100, { warnAt: [80, 100] }),
-    budgetOf(user, 60, { period: { unit: 'day', timeZone: 'Europe/Berlin' }, warnAt: [50] }),
+    budgetOf(user, 60, { period: { unit: 'day', timeZone: 'Europe/Berlin' }, warnAt: [50, 100] }),
     budgetOf(user, 40, { period: { unit: 'hour', timeZone: 'Asia/Kolkata' } }),
-    budgetOf(user, 30, { isShadow: true, warnAt: [30] }),
+    budgetOf(user, 30, { isShadow: true, warnAt: [30, 100] }),
     budgetOf(team, 120, { warnAt: [10] }),
   ]
 }
@@ -119,15 +119,17 @@ interface SetAside {
   readonly budgets: readonly Budget[]
 }
 
-/** What one budget may be told of: its spending, and the steps that it has passed. */
 class Reference {
   readonly events: Spending[] = []
   readonly held = new Map<string, SetAside>()
-  readonly lost = new Map<string, Spending>()
+  readonly lost = new Map<
+    string,
+    { readonly event: Spending; readonly budgets: readonly Budget[] }
+  >()
   readonly #credited = new Map<string, number>()
   readonly #warned = new Set<string>()
 
-  balance(budget: Budget, at: number) {
+  balance(budget: Budget, at: number): Balance {
     const { startAt, endAt } = periodAt(budget.period, at)
     const account = accountOf(budget, at)
     // All requests of a run are of its one user and its one team.
@@ -151,16 +153,20 @@ class Reference {
 
   reserve(id: string, asked: SetAside) {
     const known = this.held.get(id)
-    if (known) return { kind: 'reserved', balances: this.balances(known.budgets, known.at) }
+    if (known)
+      return { kind: 'reserved', balances: this.balances(known.budgets, known.at), warnings: [] }
     const balances = this.balances(asked.budgets, asked.at)
-    if (this.events.some((event) => event.id === id)) return { kind: 'reserved', balances }
-    const full = balances.find(
+    if (this.events.some((event) => event.id === id))
+      return { kind: 'reserved', balances, warnings: [] }
+    const full = balances.filter(
       ({ budget, spent, reserved, credited }) =>
-        !budget.isShadow && spent + reserved + asked.amount > budget.amount + credited,
+        spent + reserved + asked.amount > budget.amount + credited,
     )
-    if (full) return { kind: 'over_budget', balance: full }
+    const warnings = full.flatMap((balance) => this.#newWarnings(balance, (step) => step === 100))
+    const refusing = full.find(({ budget }) => !budget.isShadow)
+    if (refusing) return { kind: 'over_budget', balance: refusing, warnings }
     this.held.set(id, asked)
-    return { kind: 'reserved', balances: this.balances(asked.budgets, asked.at) }
+    return { kind: 'reserved', balances: this.balances(asked.budgets, asked.at), warnings }
   }
 
   settle(told: Spending) {
@@ -169,11 +175,12 @@ class Reference {
     const loss = this.lost.get(told.id)
     const names = [told.attempt, told.attempt + CORRECTED_ATTEMPTS]
     const isKnown = this.events.some((e) => e.id === told.id && names.includes(e.attempt))
-    if (loss) this.#correct(loss, told.attempt, told.cost ?? 0)
+    if (loss) this.#correct(loss.event, told.attempt, told.cost ?? 0)
     else if (!isKnown) this.events.push({ ...told, at: held?.at ?? told.at })
     const isNew = loss !== undefined || !isKnown
     const balances = held ? this.balances(held.budgets, held.at) : []
-    return { isNew, balances, steps: isNew ? this.#newSteps(balances) : [] }
+    const charged = loss ? this.balances(loss.budgets, loss.event.at) : balances
+    return { isNew, balances, warnings: isNew ? this.#passed(charged) : [] }
   }
 
   #correct(loss: Spending, attempt: number, cost: number): void {
@@ -185,27 +192,35 @@ class Reference {
   release(id: string): void {
     this.held.delete(id)
     const loss = this.lost.get(id)
-    if (loss) this.#correct(loss, 0, 0)
+    if (loss) this.#correct(loss.event, 0, 0)
   }
 
-  record(told: Spending): void {
-    const isKnown = this.events.some((e) => e.id === told.id && e.attempt === told.attempt)
-    if (!isKnown) this.events.push({ ...told, at: this.held.get(told.id)?.at ?? told.at })
+  record(told: Spending): BudgetWarning[] {
+    const names = [told.attempt, told.attempt + CORRECTED_ATTEMPTS]
+    if (this.events.some((e) => e.id === told.id && names.includes(e.attempt))) return []
+    const held = this.held.get(told.id)
+    const loss = this.lost.get(told.id)
+    this.events.push({ ...told, at: held?.at ?? told.at })
+    if (held) return this.#passed(this.balances(held.budgets, held.at))
+    return loss ? this.#passed(this.balances(loss.budgets, loss.event.at)) : []
   }
 
-  die(): { requests: number; cost: number }[] {
+  die(): { recovered: { requests: number; cost: number }[]; warned: BudgetWarning[] } {
     const all = [...this.held]
     this.held.clear()
-    for (const [id, { at, amount }] of all) {
+    for (const [id, { at, amount, budgets }] of all) {
       const loss = { id, attempt: 0, at, cost: amount }
       if (!this.events.some((e) => e.id === id && e.attempt === 0)) {
         this.events.push(loss)
-        this.lost.set(id, loss)
+        this.lost.set(id, { event: loss, budgets })
       }
     }
-    for (const [, { budgets, at }] of all) this.#newSteps(this.balances(budgets, at))
+    const inOrder = all.toSorted(([a], [b]) => (a < b ? -1 : 1))
+    const warned = inOrder.flatMap(([, { budgets, at }]) =>
+      this.#passed(this.balances(budgets, at)),
+    )
     const cost = all.reduce((sum, [, { amount }]) => sum + amount, 0)
-    return all.length > 0 ? [{ requests: all.length, cost }] : []
+    return { recovered: all.length > 0 ? [{ requests: all.length, cost }] : [], warned }
   }
 
   reset(budget: Budget, at: number) {
@@ -216,15 +231,22 @@ class Reference {
     return this.balance(budget, at)
   }
 
-  #newSteps(balances: readonly ReturnType<Reference['balance']>[]): number[] {
-    return balances.flatMap(({ budget, startAt, spent, credited }) =>
-      budget.warnAt.filter((step) => {
-        const name = `${accountOf(budget, startAt)} ${step}`
-        if ((spent - credited) * 100 < step * budget.amount || this.#warned.has(name)) return false
-        this.#warned.add(name)
-        return true
-      }),
-    )
+  #passed(balances: readonly Balance[]): BudgetWarning[] {
+    return balances.flatMap((balance) => {
+      const { budget, spent, credited } = balance
+      return this.#newWarnings(balance, (step) => (spent - credited) * 100 >= step * budget.amount)
+    })
+  }
+
+  #newWarnings(balance: Balance, isPassed: (step: number) => boolean): BudgetWarning[] {
+    const { budget, startAt, endAt, credited } = balance
+    const { subject, period, amount, isShadow } = budget
+    const spent = balance.spent - credited
+    const nameOf = (step: number) => `${accountOf(budget, startAt)} ${amount} ${isShadow} ${step}`
+    const steps = budget.warnAt.filter((step) => isPassed(step) && !this.#warned.has(nameOf(step)))
+    for (const step of steps) this.#warned.add(nameOf(step))
+    const rest = { subject, period, startAt, endAt, amount, spent, credited, isShadow }
+    return steps.map((step) => ({ ...rest, step }))
   }
 }
 
@@ -232,17 +254,22 @@ function accountOf({ subject, period }: Budget, at: number): string {
   return `${subject} ${period.unit} ${period.timeZone} ${periodAt(period, at).startAt}`
 }
 
+type Begun = Awaited<ReturnType<typeof beginAt>>
+
 class History {
   readonly #home: LedgerHome
   readonly #ledger: Ledger
+  /** By other ways than answers. */
+  readonly #warned: BudgetWarning[]
   readonly #run: number
   readonly #budgets: readonly Budget[]
   readonly #reference = new Reference()
   static #deaths = 0
 
-  constructor(home: LedgerHome, ledger: Ledger, run: number) {
+  constructor(home: LedgerHome, { ledger, warned }: Begun, run: number) {
     this.#home = home
     this.#ledger = ledger
+    this.#warned = warned
     this.#run = run
     this.#budgets = budgetsOf(run)
   }
@@ -254,8 +281,7 @@ class History {
       case 'settle':
         return this.#settle(step)
       case 'record':
-        this.#reference.record({ ...step, id: this.#idOf(step.id) })
-        return this.#ledger.record(this.#eventOf(step))
+        return this.#record(step)
       case 'release':
         this.#reference.release(this.#idOf(step.id))
         return this.#ledger.release(this.#idOf(step.id))
@@ -288,17 +314,23 @@ class History {
   }
 
   async #settle(step: Step & { readonly kind: 'settle' }): Promise<void> {
-    const { warnings, ...settled } = await this.#ledger.settle(this.#eventOf(step))
-    expect({ ...settled, steps: warnings.map((warning) => warning.step) }).toEqual(
+    expect(await this.#ledger.settle(this.#eventOf(step))).toEqual(
       this.#reference.settle({ ...step, id: this.#idOf(step.id) }),
     )
+  }
+
+  async #record(step: Step & { readonly kind: 'record' }): Promise<void> {
+    await this.#ledger.record(this.#eventOf(step))
+    const expected = this.#reference.record({ ...step, id: this.#idOf(step.id) })
+    expect(this.#warned.splice(0)).toEqual(expected)
   }
 
   /** Another process begins, so late that this one is taken for dead; then this one goes on. */
   async #die(): Promise<void> {
     const name = `heir-${History.#deaths++}`
-    const { ledger, recovered } = await beginAt(this.#home, name, FAR + History.#deaths * 600_000)
-    expect(recovered).toEqual(this.#reference.die())
+    const at = FAR + History.#deaths * 600_000
+    const { ledger, ...told } = await beginAt(this.#home, name, at)
+    expect(told).toEqual(this.#reference.die())
     await ledger.close(1000)
   }
 
@@ -328,11 +360,11 @@ class History {
 
 export function historyCase(home: HomeOf): void {
   test('any history comes out as in a list of events', { timeout: 60_000 }, async () => {
-    const { ledger } = await beginAt(home(), 'one', NOON)
+    const one = await beginAt(home(), 'one', NOON)
     let run = 0
     await fc.assert(
       fc.asyncProperty(fc.array(aStep, { minLength: 5, maxLength: 30 }), async (steps) => {
-        const history = new History(home(), ledger, run++)
+        const history = new History(home(), one, run++)
         for (const step of steps) await history.take(step)
         await history.check()
         await history.end()

@@ -22,7 +22,7 @@ export function holderLedgerCases(home: HomeOf): void {
       const { ledger: dead } = await beginAt(home(), 'dead', NOON)
       await dead.reserve(reservationOf('a', 3 * USD, [ALICE]))
       await dead.reserve(reservationOf('b', 4, []))
-      const { ledger, recovered } = await beginAt(home(), 'survivor', LATER)
+      const { ledger, recovered, warned } = await beginAt(home(), 'survivor', LATER)
       expect(recovered).toEqual([{ requests: 2, cost: 3 * USD + 4 }])
       expect(await ledger.balances([ALICE], NOON)).toMatchObject([
         { spent: 3 * USD + 4, reserved: 0 },
@@ -34,7 +34,8 @@ export function holderLedgerCases(home: HomeOf): void {
         { ...lost, call: { id: 'b' }, cost: 4 },
       ])
       expect(await ledger.total(ALWAYS)).toMatchObject({ requests: 2, cost: 3 * USD + 4 })
-      expect(await ledger.untold()).toMatchObject([{ subject: 'user:alice', step: 30 }])
+      expect(warned).toMatchObject([{ subject: 'user:alice', step: 30, spent: 3 * USD + 4 }])
+      expect(await ledger.untold()).toEqual(warned)
     })
 
     test('is not charged before its life is over', async () => {
@@ -57,6 +58,15 @@ export function holderLedgerCases(home: HomeOf): void {
         { outcome: 'corrected', cost: -2 * USD, at: NOON, outputTokens: 40 },
       ])
       expect(await slow.total(ALWAYS)).toMatchObject({ requests: 1, cost: USD })
+    })
+
+    test('and settles for more than it was charged hears of the steps that this passes', async () => {
+      const { ledger: slow } = await beginAt(home(), 'slow', NOON)
+      await slow.reserve(reservationOf('a', USD, [ALICE]))
+      const { warned } = await beginAt(home(), 'survivor', LATER)
+      expect(warned).toEqual([])
+      const { warnings } = await slow.settle(eventOf('a', 4 * USD, { at: LATER }))
+      expect(warnings).toMatchObject([{ step: 30, spent: 4 * USD }])
     })
 
     test('and releases after all is charged nothing', async () => {

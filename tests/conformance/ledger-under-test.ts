@@ -3,6 +3,7 @@ import { VirtualClock } from '../../src/core/clock.ts'
 import type { GatheredOptions } from '../../src/ledger/gathered-ledger.ts'
 import type {
   Budget,
+  BudgetWarning,
   Ledger,
   LedgerCall,
   Reservation,
@@ -13,7 +14,7 @@ import type { LedgerEvents } from '../../src/ledger/ledger-events.ts'
 
 /** An empty record, and processes that share it. */
 export interface LedgerHome {
-  /** A process of that name begins. */
+  /** A process of that name begins: for the clock of whatever keeps the record, too, it is now what `clock` shows. */
   open(holder: string, options: GatheredOptions): Promise<Ledger>
   dispose(): Promise<void>
 }
@@ -38,8 +39,9 @@ export async function beginAt(
   holder: string,
   startAt: number,
   events: Partial<LedgerEvents> = {},
-): Promise<{ ledger: Ledger; recovered: Recovery[] }> {
+): Promise<{ ledger: Ledger; recovered: Recovery[]; warned: BudgetWarning[] }> {
   const recovered: Recovery[] = []
+  const warned: BudgetWarning[] = []
   const ledger = await home.open(holder, {
     clock: new VirtualClock(startAt),
     lifeMs: LIFE_MS,
@@ -49,13 +51,14 @@ export async function beginAt(
       },
       returned() {},
       recovered: (requests, cost) => recovered.push({ requests, cost }),
+      warned: (warnings) => warned.push(...warnings),
       failed(error) {
         throw error
       },
       ...events,
     },
   })
-  return { ledger, recovered }
+  return { ledger, recovered, warned }
 }
 
 export function budgetOf(subject: SubjectName, amount: number, more: Partial<Budget> = {}): Budget {

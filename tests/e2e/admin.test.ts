@@ -85,7 +85,7 @@ async function openAdmin({ token = TOKEN as string | null, hasLedger = true } = 
     { kind: 'sqlite', file: path.join(folder, 'ledger.db'), isDefault: false, shown: 'sqlite:' },
     {
       clock,
-      events: { unavailable() {}, returned() {}, recovered() {}, failed() {} },
+      events: { unavailable() {}, returned() {}, recovered() {}, warned() {}, failed() {} },
     },
   )
   if (!ledger) throw new Error('the ledger is off')

@@ -123,8 +123,9 @@ describe('a budget', () => {
     )
     expect(refusal?.headers?.get('x-should-retry')).toBe('false')
     expect(usd(refusal?.headers, 'limit')).toBe(4e6)
-    await until(() => gate.of('budget_warned').length > 0)
-    expect(gate.of('budget_warned').map(({ warning }) => warning.step)).toEqual([80])
+    await until(() => gate.of('budget_warned').length === 2)
+    // The second is told of when a call was refused for want of money.
+    expect(gate.of('budget_warned').map(({ warning }) => warning.step)).toEqual([80, 100])
     const total = await ledgerOf(gate).total({ subject: 'user:bob', ...EVER })
     expect(total.cost).toBeLessThanOrEqual(4e6)
     // Somebody else has money of their own.

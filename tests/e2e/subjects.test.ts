@@ -221,6 +221,20 @@ tiers:
     expect(batch.status).toBe(403)
   })
 
+  it.each(['/v1/%6dessages', '/v1/messages/', '/messages/', '/v1/Messages', '/v1/sessions'])(
+    'binds a caller who writes the path as %s',
+    async (target) => {
+      await using gate = await open({ config: FREE })
+      const { status } = await fetch(`${gate.url}${target}`, {
+        method: 'POST',
+        headers: { 'x-api-key': KEY, 'anthropic-version': '2023-06-01' },
+        body: JSON.stringify(ask('x')),
+      })
+      expect(status).toBe(403)
+      expect(gate.emulator.report().totals.requests).toBe(0)
+    },
+  )
+
   it('sets the lane, which a caller may lower and not raise', async () => {
     await using gate = await open({ config: FREE })
     const lanes = async (user: string, lane: string) => {

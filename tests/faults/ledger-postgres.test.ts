@@ -40,6 +40,7 @@ async function open(url: string): Promise<{ ledger: Ledger; told: string[] }> {
       unavailable: () => told.push('unavailable'),
       returned: () => told.push('returned'),
       recovered: () => told.push('recovered'),
+      warned: () => told.push('warned'),
       failed: (error) => told.push(error.message),
     },
   })

@@ -15,19 +15,25 @@ import {
 } from '../../src/ledger/ledger.ts'
 import { until } from '../servers/until.ts'
 
-const DOLLAR = 1_000_000_000
-export const BUDGET: Budget = {
-  subject: 'user:alice',
-  amount: DOLLAR,
+const dollarOf = (user: string): Budget => ({
+  subject: `user:${user}`,
+  amount: 1_000_000_000,
   period: { unit: 'month', timeZone: 'UTC' },
   warnAt: [50, 100],
   isShadow: false,
-}
-/** What a request sets aside, and the most that it costs; the least is half of it. */
-const LARGEST_COST = 2_000_000
+})
 
-const CALLERS = 8
+/** Its requests set aside the most that they can cost: they can never overspend it. */
+export const CAREFUL = dollarOf('alice')
+/** Its requests set aside what they may cost: half of it, or twice as much. It lasts for long. */
+export const HASTY = dollarOf('bob')
+
+const LARGEST_CAREFUL_COST = 4_000_000
+const HASTY_GUESS = 20_000
+
 const MOST_TRIES = 10
+/** Nobody is refused because a machine is slow. */
+const PATIENCE_MS = 20_000
 
 export type LedgerPlace =
   | { readonly kind: 'sqlite'; readonly file: string }
@@ -37,6 +43,10 @@ export interface SpenderPlan {
   readonly place: LedgerPlace
   readonly name: string
   readonly seed: number
+  /** Taken in turn. */
+  readonly budgets: readonly Budget[]
+  /** So many requests are under way at once. */
+  readonly callers: number
   /** After so many it ends. */
   readonly requests: number
 }
@@ -46,6 +56,10 @@ export interface Spender {
   readonly settled: ReadonlyMap<string, number>
   /** How many requests have ended in it, refused ones among them. */
   readonly ended: number
+  /** Resolves when it has opened the ledger. */
+  isReady(): Promise<void>
+  /** Lets it spend. */
+  go(): void
   /** Resolves when so many requests have ended in it. */
   hasEnded(requests: number): Promise<void>
   /** Resolves when the process is gone and all that it said has been heard. */
@@ -64,11 +78,13 @@ export async function openPlace(
     unavailable() {},
     returned() {},
     recovered() {},
+    warned() {},
     failed(error: Error) {
       throw error
     },
   }
-  const common = { clock: realClock(), holder, events, ...(lifeMs === undefined ? {} : { lifeMs }) }
+  const usual = { clock: realClock(), holder, events, patienceMs: PATIENCE_MS }
+  const common = { ...usual, ...(lifeMs === undefined ? {} : { lifeMs }) }
   // Each loads its own driver only: many processes are started.
   if (place.kind === 'sqlite') {
     const { openSqliteLedger } = await import('../../src/ledger/sqlite/sqlite-ledger.ts')
@@ -78,12 +94,17 @@ export async function openPlace(
   return await openPostgresLedger({ ...common, url: place.url })
 }
 
-export function startSpender(plan: SpenderPlan): Spender {
+/** @param compiled a folder for what Node.js has compiled: the next one starts in half the time. */
+export function startSpender(plan: SpenderPlan, compiled: string): Spender {
   const child = spawn(process.execPath, [fileURLToPath(import.meta.url), JSON.stringify(plan)], {
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['pipe', 'pipe', 'pipe'],
+    env: { ...process.env, NODE_COMPILE_CACHE: compiled },
   })
+  // It may have been killed.
+  child.stdin.on('error', () => {})
   const settled = new Map<string, number>()
   let refused = 0
+  let isReady = false
   let trouble = ''
   // After its end, and after the last of what it said.
   const closed = once(child, 'close')
@@ -93,19 +114,23 @@ export function startSpender(plan: SpenderPlan): Spender {
   createInterface(child.stdout).on('line', (line) => {
     const [word, id = '', cost] = line.split(' ')
     if (word === 'settled') settled.set(id, Number(cost))
-    else refused++
+    else if (word === 'refused') refused++
+    else isReady = true
   })
   const ended = (): number => settled.size + refused
+  const comesTrue = (what: string, isTrue: () => boolean): Promise<void> =>
+    until(`${what} in ${plan.name}`, async () => {
+      if (child.exitCode) throw new Error(trouble)
+      return isTrue()
+    })
   return {
     settled,
     get ended() {
       return ended()
     },
-    hasEnded: (requests) =>
-      until(`${requests} requests have ended in ${plan.name}`, async () => {
-        if (child.exitCode) throw new Error(trouble)
-        return ended() >= requests
-      }),
+    isReady: () => comesTrue('the ledger is open', () => isReady),
+    go: () => void child.stdin.end('go'),
+    hasEnded: (requests) => comesTrue(`${requests} requests have ended`, () => ended() >= requests),
     async kill() {
       child.kill('SIGKILL')
       await closed
@@ -117,14 +142,20 @@ export function startSpender(plan: SpenderPlan): Spender {
   }
 }
 
-async function spend({ place, name, seed, requests }: SpenderPlan): Promise<void> {
+async function spend({ place, name, seed, ...plan }: SpenderPlan): Promise<void> {
   const ledger = await openAtLast(place, name)
+  say('ready')
+  await once(process.stdin, 'data')
   const random = seededRandom(seed)
   let begun = 0
   const work = async (): Promise<void> => {
-    while (begun < requests) say(await request(ledger, `${name}-${begun++}`, random))
+    while (begun < plan.requests) {
+      const budget = plan.budgets[begun % plan.budgets.length]
+      if (!budget) throw new Error('it has nothing to spend')
+      say(await request(ledger, `${name}-${begun++}`, budget, random))
+    }
   }
-  await Promise.all(Array.from({ length: CALLERS }, work))
+  await Promise.all(Array.from({ length: plan.callers }, work))
   await ledger.close(10_000)
 }
 
@@ -139,15 +170,23 @@ async function openAtLast(place: LedgerPlace, holder: string): Promise<Ledger> {
   }
 }
 
-async function request(ledger: Ledger, id: string, random: () => number): Promise<string> {
+async function request(
+  ledger: Ledger,
+  id: string,
+  budget: Budget,
+  random: () => number,
+): Promise<string> {
   const at = Date.now()
-  const reservation = { call: callOf(id), at, amount: LARGEST_COST, budgets: [BUDGET] }
-  const { kind } = await ledger.reserve(reservation)
+  const call = callOf(id, budget)
+  const isCareful = budget.subject === CAREFUL.subject
+  const amount = isCareful ? LARGEST_CAREFUL_COST : HASTY_GUESS
+  const { kind } = await ledger.reserve({ call, at, amount, budgets: [budget] })
   if (kind === 'over_budget') return `refused ${id}`
   await setImmediate()
-  const cost = Math.ceil(((1 + random()) / 2) * LARGEST_COST)
+  const share = isCareful ? (1 + random()) / 2 : 0.5 + 1.5 * random()
+  const cost = Math.ceil(share * amount)
   const { isNew } = await ledger.settle({
-    call: callOf(id),
+    call,
     attempt: 1,
     at,
     cost,
@@ -163,8 +202,9 @@ async function request(ledger: Ledger, id: string, random: () => number): Promis
   return `settled ${id} ${cost}`
 }
 
-function callOf(id: string): LedgerCall {
-  const [user, provider, model] = ['alice', 'anthropic', 'claude-sonnet-5']
+function callOf(id: string, { subject }: Budget): LedgerCall {
+  const user = subject.slice('user:'.length)
+  const [provider, model] = ['anthropic', 'claude-sonnet-5']
   return { id, user, team: null, key: null, tier: null, provider, model }
 }
 

@@ -51,6 +51,7 @@ afterEach(async () => {
 const events = {
   unavailable: (why: string) => told.push(`unavailable: ${why}`),
   returned: () => told.push('returned'),
+  warned: () => told.push('warned'),
   recovered: (requests: number, cost: number) => told.push(`recovered ${requests} ${cost}`),
   failed: (error: Error) => told.push(`failed: ${error.message}`),
 }

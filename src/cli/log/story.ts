@@ -222,8 +222,10 @@ function bindingInWords(binding: Binding): string {
 
 function budgetText(event: EventOf<'budget.warned'>): string {
   const { subject, step, spentUsd, amountUsd, period, mode } = event
-  const whose = `${plain(subject)} has used ${step} % of ${mode === 'shadow' ? 'a shadow' : 'its'} budget`
-  return `${whose}: $${spentUsd} of $${amountUsd} this ${period}`
+  const budget = mode === 'shadow' ? 'a shadow budget' : 'its budget'
+  // The last step is passed by a call that was refused: what it would have cost is not spent.
+  const what = step < 100 ? `has used ${step} % of ${budget}` : `has no room left in ${budget}`
+  return `${plain(subject)} ${what}: $${spentUsd} of $${amountUsd} this ${period}`
 }
 
 function degradedText({ policy, why, instances }: EventOf<'store.degraded'>): string {

@@ -4,7 +4,7 @@
 //
 // Whoever opens an account or appends an event holds the locks of its subjects: without them an account
 // could begin with a sum that misses an event whose transaction is still under way.
-import { CORRECTED_ATTEMPTS } from '../backend.ts'
+import { CORRECTED_ATTEMPTS, FULL_STEP } from '../backend.ts'
 
 /** @param s the schema's name, quoted */
 export const accountFunctions = (s: string): string => `
@@ -116,13 +116,12 @@ begin
   return true;
 end $$;
 
-create function ${s}.warning(
-  step numeric, amount bigint, spent bigint, is_shadow boolean, account ${s}.accounts) returns jsonb
+create function ${s}.warning(passed ${s}.warnings, account ${s}.accounts) returns jsonb
 language sql immutable as $$
   select jsonb_build_object('subject', account.subject,
     'period', jsonb_build_object('unit', account.unit, 'timeZone', account.time_zone),
-    'startAt', account.start_at, 'endAt', account.end_at, 'step', step,
-    'amount', amount, 'spent', spent, 'isShadow', is_shadow)
+    'startAt', account.start_at, 'endAt', account.end_at, 'step', passed.step, 'amount', passed.amount,
+    'spent', passed.spent, 'credited', passed.credited, 'isShadow', passed.is_shadow)
 $$;
 
 -- The steps that dated budgets, with the numbers of their accounts, have passed and had not before.
@@ -136,28 +135,38 @@ begin
   for dated in select value from jsonb_array_elements(dated_budgets) loop
     select * into account from ${s}.accounts where id = (dated ->> 'account')::bigint;
     for step in select value::numeric from jsonb_array_elements_text(dated #> '{budget,warnAt}') loop
-      told := told || ${s}.warn_of_step(dated -> 'budget', step, account);
+      if (account.spent - account.credited) * 100.0 >= step * (dated #>> '{budget,amount}')::bigint then
+        told := told || ${s}.warn_of_step(dated -> 'budget', step, account);
+      end if;
     end loop;
   end loop;
   return told;
 end $$;
 
--- An array of one warning, or of none.
-create function ${s}.warn_of_step(budget jsonb, step numeric, account ${s}.accounts) returns jsonb
+-- As warn, for a budget that had no room for a request.
+create function ${s}.warn_full(budget jsonb, account ${s}.accounts) returns jsonb
 language plpgsql as $$
-declare
-  amount constant bigint := budget ->> 'amount';
-  is_shadow constant boolean := budget ->> 'isShadow';
-  spent constant bigint := account.spent - account.credited;
 begin
-  if spent * 100.0 < step * amount then
-    return '[]';
+  if budget -> 'warnAt' @> '${FULL_STEP}' then
+    return ${s}.warn_of_step(budget, ${FULL_STEP}, account);
   end if;
-  insert into ${s}.warnings values (account.id, amount, is_shadow, step, spent) on conflict do nothing;
+  return '[]';
+end $$;
+
+-- An array of one warning; of none where it is there already.
+create function ${s}.warn_of_step(budget jsonb, its_step numeric, its_account ${s}.accounts)
+returns jsonb language plpgsql as $$
+declare
+  passed ${s}.warnings;
+begin
+  insert into ${s}.warnings (account, amount, is_shadow, step, spent, credited)
+  values (its_account.id, (budget ->> 'amount')::bigint, (budget ->> 'isShadow')::boolean, its_step,
+    its_account.spent - its_account.credited, its_account.credited)
+  on conflict do nothing returning * into passed;
   if not found then
     return '[]';
   end if;
-  return jsonb_build_array(${s}.warning(step, amount, spent, is_shadow, account));
+  return jsonb_build_array(${s}.warning(passed, its_account));
 end $$;
 
 create function ${s}.reset(dated_budgets jsonb) returns jsonb language plpgsql as $$

@@ -43,6 +43,7 @@ const warning = z.object({
   step: z.number(),
   amount: integer,
   spent: integer,
+  credited: integer,
   isShadow: z.boolean(),
 }) satisfies z.ZodType<BudgetWarning>
 
@@ -51,15 +52,17 @@ export const warnings = z.array(warning)
 export const results: z.ZodType<LedgerResult[]> = z.array(
   z.union([
     z.null(),
-    z.object({ kind: z.literal('reserved'), balances }),
-    z.object({ kind: z.literal('over_budget'), balance }),
+    z.object({ kind: z.literal('reserved'), balances, warnings }),
+    z.object({ kind: z.literal('over_budget'), balance, warnings }),
     z.object({ isNew: z.boolean(), balances, warnings }),
+    z.object({ kind: z.literal('recorded'), warnings }),
   ]),
 )
 
 export const recovered = z.object({
   requests: integer,
   cost: integer,
+  warnings,
 }) satisfies z.ZodType<Recovered>
 
 export const total = z.object({

@@ -14,6 +14,11 @@ begin
   perform set_config('lock_timeout', '1500', true);
 end $$;
 
+-- In milliseconds since 1970. Signs of life are told by this clock alone: gateways' own may differ.
+create function ${s}.now_ms() returns float8 language sql volatile as $$
+  select extract(epoch from clock_timestamp())::float8 * 1000
+$$;
+
 create function ${s}.commit(holder text, turn bigint, operations jsonb) returns jsonb
 language plpgsql as $$
 declare
@@ -21,7 +26,7 @@ declare
   answers jsonb[] := '{}';
 begin
   perform ${s}.begin_writing();
-  perform ${s}.take_turn(holder, turn, operations);
+  perform ${s}.take_turn(holder, turn);
   perform ${s}.lock_subjects(${s}.subjects_of(operations));
   for operation in select value from jsonb_array_elements(operations) loop
     answers := array_append(answers, case operation ->> 'kind'
@@ -34,17 +39,12 @@ begin
   return to_jsonb(answers);
 end $$;
 
--- Setting money aside is a sign of life: otherwise a holder that was taken for dead meanwhile would lose
--- what it sets aside now at anybody's next beat.
-create function ${s}.take_turn(holder text, its_turn bigint, operations jsonb) returns void
-language plpgsql as $$
-declare
-  last_at constant float8 := (
-    select max((operation ->> 'at')::bigint) from jsonb_array_elements(operations) as operation);
+-- A commit is a sign of life: otherwise a holder that was taken for dead meanwhile would lose what it sets
+-- aside now at anybody's next beat.
+create function ${s}.take_turn(holder text, its_turn bigint) returns void language plpgsql as $$
 begin
-  insert into ${s}.holders as known (id, seen_at, turn) values (holder, coalesce(last_at, 0), its_turn)
-  on conflict (id) do update
-  set turn = excluded.turn, seen_at = greatest(known.seen_at, excluded.seen_at)
+  insert into ${s}.holders as known (id, seen_at, turn) values (holder, ${s}.now_ms(), its_turn)
+  on conflict (id) do update set turn = excluded.turn, seen_at = excluded.seen_at
   where known.turn < excluded.turn;
   if not found then
     raise exception 'a later commit of this holder has come first' using errcode = 'HG001';
@@ -82,35 +82,43 @@ declare
   dated jsonb;
   account ${s}.accounts;
   held jsonb := (select budgets from ${s}.reservations where id = operation ->> 'id');
+  refusing jsonb;
+  warnings jsonb := '[]';
 begin
   if held is not null then
-    return ${s}.reserved(held);
+    return ${s}.reserved(held, warnings);
   end if;
   if exists (select from ${s}.events where request_id = operation ->> 'id') then
-    return ${s}.reserved(operation -> 'budgets');
+    return ${s}.reserved(operation -> 'budgets', warnings);
   end if;
   held := '[]';
   for dated in select value from jsonb_array_elements(operation -> 'budgets') loop
     account := ${s}.open_account(dated);
-    if not (dated #>> '{budget,isShadow}')::boolean and wanted >
-      (dated #>> '{budget,amount}')::bigint + account.credited - account.spent - account.reserved
-    then
-      return jsonb_build_object('kind', 'over_budget', 'balance', ${s}.balance(dated, account));
-    end if;
     held := held || jsonb_build_array(dated || jsonb_build_object('account', account.id));
+    continue when wanted <=
+      (dated #>> '{budget,amount}')::bigint + account.credited - account.spent - account.reserved;
+    warnings := warnings || ${s}.warn_full(dated -> 'budget', account);
+    if refusing is null and not (dated #>> '{budget,isShadow}')::boolean then
+      refusing := ${s}.balance(dated, account);
+    end if;
   end loop;
+  if refusing is not null then
+    return jsonb_build_object('kind', 'over_budget', 'balance', refusing, 'warnings', warnings);
+  end if;
   if (operation ->> 'isBrief')::boolean then
-    return ${s}.reserved(held);
+    return ${s}.reserved(held, warnings);
   end if;
   insert into ${s}.reservations (id, holder, at, amount, call, budgets)
   values (operation ->> 'id', holder, (operation ->> 'at')::bigint, wanted, operation -> 'call', held);
   perform ${s}.set_aside(held, wanted);
-  return ${s}.reserved(held);
+  return ${s}.reserved(held, warnings);
 end $$;
 
-create function ${s}.reserved(dated_budgets jsonb) returns jsonb language plpgsql stable as $$
+create function ${s}.reserved(dated_budgets jsonb, warnings jsonb) returns jsonb
+language plpgsql stable as $$
 begin
-  return jsonb_build_object('kind', 'reserved', 'balances', ${s}.balances(dated_budgets));
+  return jsonb_build_object(
+    'kind', 'reserved', 'balances', ${s}.balances(dated_budgets), 'warnings', warnings);
 end $$;
 
 -- The reservation that was, or a row of nulls.
@@ -132,7 +140,7 @@ declare
   is_new boolean;
 begin
   if held.id is null then
-    return jsonb_build_object('isNew', ${s}.settle_late(event), 'balances', '[]'::jsonb, 'warnings', '[]'::jsonb);
+    return ${s}.settle_late(event);
   end if;
   event.at := held.at;
   is_new := ${s}.append(event);
@@ -142,10 +150,12 @@ begin
     'warnings', case when is_new then ${s}.warn(held.budgets) else '[]' end);
 end $$;
 
--- Its reservation has ended before: settled, or charged as lost.
-create function ${s}.settle_late(event ${s}.events) returns boolean language plpgsql as $$
+-- No reservation is open: it was never written, settled before, or charged as lost.
+create function ${s}.settle_late(event ${s}.events) returns jsonb language plpgsql as $$
 declare
   lost ${s}.events := ${s}.uncorrected_loss(event.request_id);
+  dated_budgets jsonb := '[]';
+  is_new boolean;
 begin
   if lost.request_id is not null then
     event.attempt := event.attempt + ${CORRECTED_ATTEMPTS};
@@ -153,8 +163,20 @@ begin
     event.cost := coalesce(event.cost, 0) - lost.cost;
     event.outcome := 'corrected';
     event.is_end := false;
+    dated_budgets := ${s}.forget_loss(event.request_id);
   end if;
-  return ${s}.append(event);
+  is_new := ${s}.append(event);
+  return jsonb_build_object(
+    'isNew', is_new, 'balances', '[]'::jsonb, 'warnings', ${s}.warn(dated_budgets));
+end $$;
+
+-- The budgets that it bound.
+create function ${s}.forget_loss(its_id text) returns jsonb language plpgsql as $$
+declare
+  dated_budgets jsonb;
+begin
+  delete from ${s}.losses where id = its_id returning budgets into dated_budgets;
+  return coalesce(dated_budgets, '[]');
 end $$;
 
 create function ${s}.uncorrected_loss(its_id text) returns ${s}.events language plpgsql stable as $$
@@ -178,6 +200,7 @@ begin
     lost.outcome := 'corrected';
     lost.is_exact := true;
     lost.is_end := false;
+    perform ${s}.forget_loss(lost.request_id);
     perform ${s}.append(lost);
   end if;
   return null;
@@ -186,20 +209,29 @@ end $$;
 create function ${s}.record(operation jsonb) returns jsonb language plpgsql as $$
 declare
   event ${s}.events := jsonb_populate_record(null::${s}.events, (operation -> 'call') || (operation -> 'event'));
+  held ${s}.reservations;
+  dated_budgets jsonb;
+  warnings jsonb := '[]';
 begin
-  event.at := coalesce((select at from ${s}.reservations where id = event.request_id), event.at);
-  perform ${s}.append(event);
-  return null;
+  select * into held from ${s}.reservations where id = event.request_id;
+  event.at := coalesce(held.at, event.at);
+  dated_budgets := coalesce(held.budgets, (select budgets from ${s}.losses where id = event.request_id), '[]');
+  if ${s}.append(event) then
+    warnings := ${s}.warn(dated_budgets);
+  end if;
+  return jsonb_build_object('kind', 'recorded', 'warnings', warnings);
 end $$;
 
--- Holders count by their own clocks. A sign from the future is none: the clock was set back after it. A
--- holder that is committing now isn't dead, and isn't waited for: its row is locked.
-create function ${s}.beat(holder text, now float8, life_ms float8) returns jsonb language plpgsql as $$
+-- A sign from the future is none: the clock was set back after it. A holder that is committing now isn't
+-- dead, and isn't waited for: its row is locked.
+create function ${s}.beat(holder text, life_ms float8) returns jsonb language plpgsql as $$
 declare
+  now constant float8 := ${s}.now_ms();
   dead text[];
   doomed ${s}.reservations;
   requests bigint := 0;
   cost numeric := 0;
+  dated_budgets jsonb := '[]';
 begin
   perform ${s}.begin_writing();
   insert into ${s}.holders (id, seen_at, turn) values (holder, now, 0)
@@ -213,9 +245,11 @@ begin
     perform ${s}.charge_lost(doomed);
     requests := requests + 1;
     cost := cost + doomed.amount;
+    dated_budgets := dated_budgets || doomed.budgets;
   end loop;
   delete from ${s}.holders where id = any(dead);
-  return jsonb_build_object('requests', requests, 'cost', cost);
+  return jsonb_build_object(
+    'requests', requests, 'cost', cost, 'warnings', ${s}.warn(dated_budgets));
 end $$;
 
 -- What it still has set aside is nobody's from now on.
@@ -229,15 +263,18 @@ create function ${s}.orphans(dead text[]) returns setof ${s}.reservations langua
   select * from ${s}.reservations as reservation
   where holder = any(dead)
     or not exists (select from ${s}.holders where id = reservation.holder)
+  order by id
 $$;
 
 create function ${s}.charge_lost(doomed ${s}.reservations) returns void language plpgsql as $$
 begin
   perform ${s}.close_reservation(doomed.id);
+  if doomed.budgets <> '[]' then
+    insert into ${s}.losses values (doomed.id, doomed.budgets) on conflict do nothing;
+  end if;
   perform ${s}.append(jsonb_populate_record(null::${s}.events, doomed.call || jsonb_build_object(
     'attempt', ${LOST_ATTEMPT}, 'at', doomed.at, 'cost', doomed.amount, 'outcome', 'lost',
     'is_exact', false, 'is_end', true, 'input_tokens', 0, 'cache_read_tokens', 0,
     'cache_write_tokens', 0, 'cache_write_hour_tokens', 0, 'output_tokens', 0)));
-  perform ${s}.warn(doomed.budgets);
 end $$;
 `

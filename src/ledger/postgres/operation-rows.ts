@@ -1,7 +1,8 @@
-// Operations as Postgres' functions take them. Owns: the names of columns, each budget's period, and which
-// reservations need not be written. Must not know: what is decided.
+// Operations as Postgres' functions take them. Owns: the names of columns, and each budget's period.
+// Must not know: what is decided.
 import type { EpochMs } from '../../core/clock.ts'
 import type { LedgerOperation } from '../backend.ts'
+import { briefReservations } from '../brief-reservations.ts'
 import type { Budget, LedgerCall, Reservation, UsageEvent } from '../ledger.ts'
 import { periodAt } from '../period.ts'
 
@@ -72,26 +73,4 @@ function eventColumns(event: UsageEvent, isEnd: boolean): object {
 
 function datedBudgets(budgets: readonly Budget[], at: EpochMs): object[] {
   return budgets.map((budget) => ({ budget, ...periodAt(budget.period, at) }))
-}
-
-/**
- * Reservations that bind no budget and end among the same operations: nothing depends on them, so
- * they need not be written.
- */
-function briefReservations(
-  operations: readonly LedgerOperation[],
-): ReadonlyMap<string, Reservation> {
-  const brief = new Map<string, Reservation>()
-  const begun = new Map<string, Reservation>()
-  for (const operation of operations) {
-    if (operation.kind === 'reserve') {
-      const { reservation } = operation
-      if (reservation.budgets.length === 0) begun.set(reservation.call.id, reservation)
-    } else if (operation.kind !== 'record') {
-      const id = operation.kind === 'settle' ? operation.event.call.id : operation.id
-      const reservation = begun.get(id)
-      if (reservation) brief.set(id, reservation)
-    }
-  }
-  return brief
 }

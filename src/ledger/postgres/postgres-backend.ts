@@ -66,9 +66,10 @@ export class PostgresBackend implements LedgerBackend {
     }))
   }
 
-  async beat(now: EpochMs): Promise<Recovered> {
+  /** By Postgres' own clock: those of gateways may differ. */
+  async beat(): Promise<Recovered> {
     const { holder, lifeMs } = this.#settings
-    return await this.#call(answers.recovered, 'beat', holder, now, lifeMs)
+    return await this.#call(answers.recovered, 'beat', holder, lifeMs)
   }
 
   async balances(budgets: readonly Budget[], at: EpochMs): Promise<readonly Balance[]> {
@@ -96,8 +97,8 @@ export class PostgresBackend implements LedgerBackend {
     } while (after !== null)
   }
 
-  async untold(): Promise<readonly BudgetWarning[]> {
-    return await this.#call(answers.warnings, 'untold')
+  async untold(now: EpochMs): Promise<readonly BudgetWarning[]> {
+    return await this.#call(answers.warnings, 'untold', now)
   }
 
   async told(warning: BudgetWarning): Promise<void> {

@@ -12,11 +12,11 @@ create function ${s}.event_as_json(event ${s}.events) returns jsonb language sql
     'cacheWriteHourTokens', event.cache_write_hour_tokens, 'outputTokens', event.output_tokens)
 $$;
 
-create function ${s}.untold() returns jsonb language sql stable as $$
-  select coalesce(jsonb_agg(${s}.warning(step, amount, warning.spent, is_shadow, its_account)
-    order by its_account.start_at, its_account.subject, warning.step), '[]')
-  from ${s}.warnings as warning join ${s}.accounts as its_account on its_account.id = warning.account
-  where not is_told
+create function ${s}.untold(now bigint) returns jsonb language sql stable as $$
+  select coalesce(jsonb_agg(${s}.warning(passed, its_account)
+    order by its_account.start_at, its_account.subject, passed.step), '[]')
+  from ${s}.warnings as passed join ${s}.accounts as its_account on its_account.id = passed.account
+  where not is_told and its_account.end_at > now
 $$;
 
 create function ${s}.told(warning jsonb) returns void language plpgsql as $$
@@ -29,6 +29,7 @@ begin
     and its_account.time_zone = warning #>> '{period,timeZone}'
     and known.amount = (warning ->> 'amount')::bigint
     and known.is_shadow = (warning ->> 'isShadow')::boolean
-    and known.step = (warning ->> 'step')::numeric;
+    and known.step = (warning ->> 'step')::numeric
+    and known.credited = (warning ->> 'credited')::bigint;
 end $$;
 `

@@ -6,7 +6,8 @@ export const tables = (s: string): string => `
 -- Billionths of a dollar, and only those that a double holds exactly: a sum beyond is refused.
 create domain ${s}.nano_usd as bigint check (value between -9007199254740991 and 9007199254740991);
 
--- Who sets money aside. A reservation whose holder is silent, or not here, is charged whole.
+-- Who sets money aside, seen by this server's clock. A reservation whose holder is silent, or not here,
+-- is charged whole.
 -- Turns rise: a commit that was given up on, and arrives after a later one, is refused.
 create table ${s}.holders (
   id text collate "C" primary key,
@@ -39,6 +40,12 @@ create table ${s}.reservations (
   budgets jsonb not null
 );
 create index reservations_by_holder on ${s}.reservations (holder);
+
+-- Which budgets requests named that were charged as lost, and not corrected since.
+create table ${s}.losses (
+  id text collate "C" primary key,
+  budgets jsonb not null
+);
 
 create sequence ${s}.event_places;
 create table ${s}.events (
@@ -82,6 +89,7 @@ create table ${s}.warnings (
   is_shadow boolean not null,
   step numeric not null,
   spent ${s}.nano_usd not null,
+  credited ${s}.nano_usd not null,
   is_told boolean not null default false,
   primary key (account, amount, is_shadow, step)
 );

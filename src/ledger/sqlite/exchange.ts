@@ -31,7 +31,7 @@ export interface Exchange {
   reset: [BudgetsAt, readonly Balance[]]
   total: [EventSlice, { readonly total: UsageTotal; readonly next: EventPlace | null }]
   events: [EventSlice, { readonly events: readonly UsageEvent[]; readonly next: EventPlace | null }]
-  untold: [null, readonly BudgetWarning[]]
+  untold: [EpochMs, readonly BudgetWarning[]]
   told: [BudgetWarning, null]
   registry: [null, Registry]
   revision: [null, number]

@@ -34,7 +34,7 @@ function recordHandlers(records: Records): Omit<Handlers, 'close'> {
       const { events, next } = log.page(slice)
       return { events: events.map(({ event }) => event), next }
     },
-    untold: () => warnings.untold(),
+    untold: (now) => warnings.untold(now),
     told: (warning) => {
       records.write(() => warnings.told(warning))
       return null

@@ -7,11 +7,14 @@ import {
   type LedgerOperation,
   type LedgerResult,
   LOST_ATTEMPT,
+  type RecordAnswer,
   type Recovered,
 } from '../backend.ts'
+import { briefReservations } from '../brief-reservations.ts'
 import type {
   Balance,
   Budget,
+  BudgetWarning,
   LedgerCall,
   NanoUsd,
   Reservation,
@@ -99,7 +102,7 @@ export class Records {
     })
   }
 
-  #do(operation: LedgerOperation, brief: ReadonlyMap<string, Held>): LedgerResult {
+  #do(operation: LedgerOperation, brief: ReadonlyMap<string, Reservation>): LedgerResult {
     switch (operation.kind) {
       case 'reserve':
         return this.#reserve(operation.reservation, brief)
@@ -112,38 +115,41 @@ export class Records {
     }
   }
 
-  #reserve(reservation: Reservation, brief: ReadonlyMap<string, Held>): ReserveAnswer {
+  #reserve(reservation: Reservation, brief: ReadonlyMap<string, Reservation>): ReserveAnswer {
     const { call, at, amount } = reservation
     const known = this.#reservations.find(call.id)
-    if (known) return { kind: 'reserved', balances: this.#balances(known.bindings) }
+    if (known) return { kind: 'reserved', balances: this.#balances(known.bindings), warnings: [] }
     const bindings = bindingsAt(reservation.budgets, at)
     const before = bindings.map((binding) => this.#accounts.meet(binding))
-    if (this.log.has(call.id)) return { kind: 'reserved', balances: before }
-    const full = before.find((balance) => !hasRoom(balance, amount))
-    if (full) return { kind: 'over_budget', balance: full }
+    if (this.log.has(call.id)) return { kind: 'reserved', balances: before, warnings: [] }
+    const full = before.filter((balance) => !hasRoom(balance, amount))
+    const warnings = full.flatMap((balance) => this.warnings.full(balance))
+    const refusing = full.find(({ budget }) => !budget.isShadow)
+    if (refusing) return { kind: 'over_budget', balance: refusing, warnings }
     this.#accounts.setAside(bindings, amount)
     if (!brief.has(call.id)) this.#reservations.add({ call, at, amount, bindings })
     const balances = before.map((one) => ({ ...one, reserved: one.reserved + amount }))
-    return { kind: 'reserved', balances }
+    return { kind: 'reserved', balances, warnings }
   }
 
-  #settle(event: UsageEvent, brief: ReadonlyMap<string, Held>): SettleAnswer {
+  #settle(event: UsageEvent, brief: ReadonlyMap<string, Reservation>): SettleAnswer {
     const { id } = event.call
-    const held = this.#reservations.find(id) ?? brief.get(id)
-    if (!held) return { isNew: this.#settleLate(event), balances: [], warnings: [] }
+    const held = this.#reservations.find(id)
+    if (!held) return this.#settleLate({ ...event, at: brief.get(id)?.at ?? event.at })
     this.#end(held)
     const isNew = this.#append({ ...event, at: held.at }, true)
     const balances = this.#balances(held.bindings)
-    const warnings = isNew ? balances.flatMap((balance) => this.warnings.passed(balance)) : []
-    return { isNew, balances, warnings }
+    return { isNew, balances, warnings: isNew ? this.#passed(balances) : [] }
   }
 
-  /** Its reservation has ended before: settled, or charged as lost. */
-  #settleLate(event: UsageEvent): boolean {
+  /** No reservation is open: it was never written, settled before, or charged as lost. */
+  #settleLate(event: UsageEvent): SettleAnswer {
     const { id } = event.call
     const loss = this.log.uncorrectedLoss(id)
-    if (!loss) return this.#append(event, true)
-    return this.#append(
+    if (!loss) return { isNew: this.#append(event, true), balances: [], warnings: [] }
+    const bindings = this.#reservations.bindingsOf(id)
+    this.#reservations.forgetLoss(id)
+    const isNew = this.#append(
       {
         ...event,
         attempt: event.attempt + CORRECTED_ATTEMPTS,
@@ -153,6 +159,7 @@ export class Records {
       },
       false,
     )
+    return { isNew, balances: [], warnings: this.#passed(this.#balances(bindings)) }
   }
 
   #release(id: string): null {
@@ -165,6 +172,7 @@ export class Records {
   #giveBackLoss(id: string): void {
     const loss = this.log.uncorrectedLoss(id)
     if (!loss) return
+    this.#reservations.forgetLoss(id)
     this.#append(
       {
         ...NO_TOKENS,
@@ -179,11 +187,12 @@ export class Records {
     )
   }
 
-  #record(event: UsageEvent, brief: ReadonlyMap<string, Held>): null {
+  #record(event: UsageEvent, brief: ReadonlyMap<string, Reservation>): RecordAnswer {
     const { id } = event.call
     const held = this.#reservations.find(id) ?? brief.get(id)
-    this.#append({ ...event, at: held?.at ?? event.at }, false)
-    return null
+    const isNew = this.#append({ ...event, at: held?.at ?? event.at }, false)
+    const balances = isNew ? this.#balances(this.#reservations.bindingsOf(id)) : []
+    return { kind: 'recorded', warnings: this.#passed(balances) }
   }
 
   /** The one way in which money is charged, so that accounts and events agree. */
@@ -200,6 +209,10 @@ export class Records {
     this.#accounts.setAside(held.bindings, -held.amount)
   }
 
+  #passed(balances: readonly Balance[]): BudgetWarning[] {
+    return balances.flatMap((balance) => this.warnings.passed(balance))
+  }
+
   #balances(bindings: readonly Binding[]): Balance[] {
     return bindings.map((binding) => this.#accounts.balance(binding))
   }
@@ -210,14 +223,18 @@ export class Records {
       this.#reservations.beat(now, lifeMs)
       const lost = this.#reservations.ofNobody()
       for (const held of lost) this.#lose(held)
-      return { requests: lost.length, cost: lost.reduce((sum, { amount }) => sum + amount, 0) }
+      return {
+        requests: lost.length,
+        cost: lost.reduce((sum, { amount }) => sum + amount, 0),
+        warnings: this.#passed(lost.flatMap(({ bindings }) => this.#balances(bindings))),
+      }
     })
   }
 
   #lose(held: Held): void {
     this.#end(held)
+    this.#reservations.noteLoss(held)
     this.#append(lostEvent(held.call, held.at, held.amount), true)
-    for (const balance of this.#balances(held.bindings)) this.warnings.passed(balance)
   }
 
   balances(budgets: readonly Budget[], at: EpochMs): readonly Balance[] {
@@ -241,30 +258,8 @@ export class Records {
   }
 }
 
-/**
- * Reservations that bind no budget and end among the same operations: nothing depends on them, so
- * they need not be written.
- */
-function briefReservations(operations: readonly LedgerOperation[]): ReadonlyMap<string, Held> {
-  const brief = new Map<string, Held>()
-  const begun = new Map<string, Held>()
-  for (const operation of operations) {
-    if (operation.kind === 'reserve' && operation.reservation.budgets.length === 0) {
-      const { call, at, amount } = operation.reservation
-      begun.set(call.id, { call, at, amount, bindings: [] })
-      // Begun once more: it is brief only if it ends once more.
-      brief.delete(call.id)
-    } else if (operation.kind === 'settle' || operation.kind === 'release') {
-      const id = operation.kind === 'settle' ? operation.event.call.id : operation.id
-      const held = begun.get(id)
-      if (held) brief.set(id, held)
-    }
-  }
-  return brief
-}
-
 function hasRoom({ budget, spent, reserved, credited }: Balance, amount: NanoUsd): boolean {
-  return budget.isShadow || amount <= budget.amount + credited - spent - reserved
+  return amount <= budget.amount + credited - spent - reserved
 }
 
 function lostEvent(call: LedgerCall, at: EpochMs, cost: NanoUsd): UsageEvent {

@@ -1,4 +1,4 @@
-// Money set aside, and whose. Owns: the tables `reservations` and `holders`.
+// Money set aside, and whose. Owns: the tables `reservations`, `holders` and `losses`.
 // Must not know: how accounts are kept.
 import type Database from 'better-sqlite3'
 import type { EpochMs } from '../../core/clock.ts'
@@ -26,6 +26,9 @@ export class Reservations {
   readonly #find
   readonly #delete
   readonly #ofNobody
+  readonly #noteLoss
+  readonly #findLoss
+  readonly #forgetLoss
   readonly #join
   readonly #seen
   readonly #forgetSilent
@@ -41,8 +44,16 @@ export class Reservations {
     )
     this.#delete = database.prepare<[string]>('DELETE FROM reservations WHERE id = ?')
     this.#ofNobody = database.prepare<[], HeldRow>(
-      'SELECT at, amount, call, bindings FROM reservations WHERE holder NOT IN (SELECT id FROM holders)',
+      `SELECT at, amount, call, bindings FROM reservations
+       WHERE holder NOT IN (SELECT id FROM holders) ORDER BY id`,
     )
+    this.#noteLoss = database.prepare<[string, string]>(
+      'INSERT INTO losses (id, bindings) VALUES (?, ?) ON CONFLICT DO NOTHING',
+    )
+    this.#findLoss = database
+      .prepare<[string], string>('SELECT bindings FROM losses WHERE id = ?')
+      .pluck()
+    this.#forgetLoss = database.prepare<[string]>('DELETE FROM losses WHERE id = ?')
     this.#join = database.prepare<[string, EpochMs]>(
       'INSERT INTO holders (id, seen_at) VALUES (?, ?) ON CONFLICT DO NOTHING',
     )
@@ -93,6 +104,21 @@ export class Reservations {
   /** What is set aside for holders that are no more. */
   ofNobody(): Held[] {
     return this.#ofNobody.all().map(heldOf)
+  }
+
+  /** Charged as lost, it may be corrected, which its budgets are to know. */
+  noteLoss({ call, bindings }: Held): void {
+    if (bindings.length > 0) this.#noteLoss.run(call.id, JSON.stringify(bindings))
+  }
+
+  /** Which budgets a request binds that is under way, or that was charged as lost and is not corrected. */
+  bindingsOf(id: string): readonly Binding[] {
+    const loss = this.#findLoss.get(id)
+    return loss === undefined ? (this.find(id)?.bindings ?? []) : JSON.parse(loss)
+  }
+
+  forgetLoss(id: string): void {
+    this.#forgetLoss.run(id)
   }
 
   leave(): void {

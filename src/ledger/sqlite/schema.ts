@@ -32,6 +32,11 @@ CREATE TABLE reservations (
   bindings TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE losses (
+  id TEXT PRIMARY KEY,
+  bindings TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE accounts (
   subject TEXT NOT NULL,
   end_at INTEGER NOT NULL,
@@ -54,10 +59,11 @@ CREATE TABLE warnings (
   is_shadow INTEGER NOT NULL,
   step INTEGER NOT NULL,
   spent INTEGER NOT NULL,
+  credited INTEGER NOT NULL,
   told INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (subject, end_at, unit, time_zone, amount, is_shadow, step)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX warnings_untold ON warnings (told) WHERE told = 0;
+CREATE INDEX warnings_untold ON warnings (end_at) WHERE told = 0;
 
 CREATE TABLE events (
   id TEXT NOT NULL,

@@ -84,8 +84,8 @@ export class SqliteBackend implements LedgerBackend {
     } while (after !== null)
   }
 
-  untold(): Promise<readonly BudgetWarning[]> {
-    return this.#ask('untold', null)
+  untold(now: EpochMs): Promise<readonly BudgetWarning[]> {
+    return this.#ask('untold', now)
   }
 
   async told(warning: BudgetWarning): Promise<void> {

@@ -21,6 +21,8 @@ export interface Outline {
   readonly isStream: boolean
   readonly isFast: boolean
   readonly maxTokens: number | null
+  /** Whether the model is to think before it answers. */
+  readonly hasThinking: boolean
   /** `metadata.user_id`, as it was sent. */
   readonly userId: string | null
   readonly tools: Span | null
@@ -34,7 +36,7 @@ export interface Outline {
   readonly landmarks: Readonly<Record<Landmark, readonly number[]>>
 }
 
-type Landmark = 'cache_control' | 'data' | 'image'
+type Landmark = 'cache_control' | 'data' | 'document' | 'image'
 
 type Draft = {
   -readonly [Field in keyof Outline]: Outline[Field]
@@ -70,13 +72,14 @@ function emptyDraft(): Draft {
     isStream: false,
     isFast: false,
     maxTokens: null,
+    hasThinking: false,
     userId: null,
     tools: null,
     system: null,
     messages: null,
     messageEnds: [],
     cacheControl: null,
-    landmarks: { cache_control: [], data: [], image: [] },
+    landmarks: { cache_control: [], data: [], document: [], image: [] },
   }
 }
 
@@ -95,6 +98,7 @@ function landmarkNoter(body: Buffer, landmarks: Draft['landmarks']): OnString {
     const length = end - start - 2
     if (length === 4) note(body, landmarks, 'data', start)
     else if (length === 5) note(body, landmarks, 'image', start)
+    else if (length === 8) note(body, landmarks, 'document', start)
     else if (length === 13) note(body, landmarks, 'cache_control', start)
   }
 }
@@ -111,6 +115,15 @@ const FIELDS: Readonly<Record<string, (draft: Draft, body: Buffer, value: Span) 
   },
   max_tokens: (draft, body, value) => {
     draft.maxTokens = readCount(body, value)
+  },
+  max_tokens_to_sample: (draft, body, value) => {
+    draft.maxTokens = readCount(body, value)
+  },
+  prompt: (draft, body, value) => {
+    draft.system = promptPart(body, value)
+  },
+  thinking: (draft, body, value) => {
+    draft.hasThinking = body[value.start] === OPEN_BRACE
   },
   stream: (draft, body, value) => {
     draft.isStream = body[value.start] === LETTER_T

@@ -8,6 +8,7 @@ const MODEL: Operation = {
   upstreamPath: '/v1/messages',
   body: 'read',
   maxBodyBytes: 32 * 1024 * 1024,
+  isHarmless: false,
 }
 const FIVE_MINUTES_MS = 300_000
 const HOUR_MS = 3_600_000

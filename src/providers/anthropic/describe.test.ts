@@ -9,6 +9,7 @@ const MODEL: Operation = {
   upstreamPath: '/v1/messages',
   body: 'read',
   maxBodyBytes: 32 * 1024 * 1024,
+  isHarmless: false,
 }
 
 const ofText = (text: string, headers: Headers = {}) => describe(MODEL, headers, Buffer.from(text))
@@ -19,7 +20,14 @@ const EMPTY = {
   model: null,
   limitGroup: 'unknown',
   stream: false,
-  prompt: { textBytes: 0, fixedTokens: 0, prefixes: [], maxOutputTokens: null },
+  prompt: {
+    textBytes: 0,
+    fixedTokens: 0,
+    prefixes: [],
+    maxOutputTokens: null,
+    unseenTokens: 0,
+    hidesOutput: false,
+  },
   user: null,
   session: null,
 }
@@ -38,6 +46,8 @@ test('says what a request says', () => {
       fixedTokens: 0,
       prefixes: [],
       maxOutputTokens: 1024,
+      unseenTokens: 0,
+      hidesOutput: false,
     },
     user: null,
     session: null,
@@ -178,8 +188,28 @@ test('charges no prompt to the pools that run no model', () => {
     fixedTokens: 0,
     prefixes: [],
     maxOutputTokens: 0,
+    unseenTokens: 0,
+    hidesOutput: false,
   })
   expect(describe({ ...MODEL, pool: 'batches' }, {}, null).limitGroup).toBe('batches')
+})
+
+test('tells of documents that lie elsewhere, and of thinking that a stream may not show', () => {
+  const source = (type: string, more: object) => ({ type: 'document', source: { type, ...more } })
+  const promptOf = (content: object[], more: object = {}) =>
+    of({ model: 'm', messages: [{ role: 'user', content }], ...more }).prompt
+  expect(promptOf([source('url', { url: 'https://a/b.pdf' })]).unseenTokens).toBe(300_000)
+  expect(promptOf([source('file', { file_id: 'f' })]).unseenTokens).toBe(300_000)
+  const inline = source('base64', { media_type: 'application/pdf', data: 'JVBERi0' })
+  expect(promptOf([inline, inline]).unseenTokens).toBe(0)
+  expect(promptOf([{ type: 'text', text: 'document' }]).unseenTokens).toBe(0)
+  const thinking = { thinking: { type: 'enabled', budget_tokens: 30_000 } }
+  expect(promptOf([], thinking).hidesOutput).toBe(true)
+})
+
+test('reads a text completion as a prompt and its longest answer', () => {
+  const { prompt } = of({ model: 'm', prompt: 'x'.repeat(500), max_tokens_to_sample: 6.4e1 })
+  expect(prompt).toMatchObject({ textBytes: 502, maxOutputTokens: 64 })
 })
 
 const SESSION = '8a2b6d1e-1111-4000-8000-000000000000'

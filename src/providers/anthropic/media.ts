@@ -50,6 +50,18 @@ export function mediaTokens(body: Buffer, outline: Outline, payloads: readonly P
   return tokens + Math.max(0, unseenImages) * TYPICAL_IMAGE_TOKENS
 }
 
+/** A document that is not in the request may be as large as the provider takes: 100 pages of 3,000 tokens. */
+const MOST_DOCUMENT_TOKENS = 300_000
+
+/** Documents behind a URL or in an uploaded file: nothing of their size can be seen. */
+export function unseenTokens(body: Buffer, outline: Outline, payloads: readonly Payload[]): number {
+  const { document, data } = outline.landmarks
+  const documents = document.filter((at) => isBlockType(body, at)).length
+  const images = payloads.filter(({ isImage }) => isImage).length
+  // Each document that is in the request has its data there.
+  return Math.max(0, documents - (data.length - images)) * MOST_DOCUMENT_TOKENS
+}
+
 /** Image blocks name their type, wherever their data is: here, behind a URL or in an uploaded file. */
 function isBlockType(body: Buffer, stringAt: number): boolean {
   return /"type"\s*:\s*$/.test(body.toString('latin1', Math.max(0, stringAt - 16), stringAt))

@@ -16,7 +16,12 @@ test.each([
   ['GET', '/v1/organizations/rate_limits', 'other', 'none', 32 * MB],
   ['HEAD', '/api/hello', 'other', 'none', 32 * MB],
 ] as const)('%s %s draws on %s', (method, path, pool, body, maxBodyBytes) => {
-  expect(matchPath(method, path, {})).toEqual({ pool, body, maxBodyBytes, upstreamPath: path })
+  expect(matchPath(method, path, {})).toMatchObject({
+    pool,
+    body,
+    maxBodyBytes,
+    upstreamPath: path,
+  })
 })
 
 test.each([
@@ -57,3 +62,25 @@ test.each(['/', '', '/healthz', '/messagesx', '/v2/messages', '/headgate/v1/stat
     expect(matchPath('POST', path, VERSIONED)).toBeNull()
   },
 )
+
+test.each([
+  ['GET', '/v1/files', true],
+  ['POST', '/v1/files', true],
+  ['DELETE', '/v1/files/f', true],
+  ['POST', '/v1/messages/count_tokens', true],
+  ['POST', '/v1/messages/batches/b/cancel', true],
+  ['POST', '/v1/messages', false],
+  ['POST', '/v1/messages/batches', false],
+  ['POST', '/v1/%6dessages', false],
+  ['POST', '/v1/messages/', false],
+  ['POST', '/v1/Messages', false],
+  ['POST', '/v1/messages;x', false],
+  ['POST', '/v1/sessions', false],
+])('%s %s is known to run no model: %s', (method, path, isHarmless) => {
+  const headers = { 'anthropic-version': '2023-06-01' }
+  expect(matchPath(method, path, headers)?.isHarmless).toBe(isHarmless)
+})
+
+test('TRACE, whose answer would show the keys, is nobody’s', () => {
+  expect(matchPath('TRACE', '/v1/messages', {})).toBeNull()
+})

@@ -27,20 +27,27 @@ function withVersion(pathname: RequestPath['pathname']): string {
 
 type Kind = Omit<Operation, 'upstreamPath'>
 
-const MODEL: Kind = { pool: 'model', body: 'read', maxBodyBytes: MESSAGES_BYTES }
-const COUNT: Kind = { pool: 'count_tokens', body: 'read', maxBodyBytes: MESSAGES_BYTES }
+const READ = { body: 'read', maxBodyBytes: MESSAGES_BYTES } as const
+const MODEL: Kind = { pool: 'model', ...READ, isHarmless: false }
+const COUNT: Kind = { pool: 'count_tokens', ...READ, isHarmless: true }
+
+/** Reading runs nothing, and neither does storing a file, deleting, or cancelling a batch. */
+const HARMLESS_METHODS = new Set(['GET', 'HEAD', 'DELETE'])
+const HARMLESS_POSTS = /^\/v1\/(?:files|messages\/batches\/[\w-]+\/cancel)$/
 
 function kindOf(method: string, pathname: string, headers: Headers): Kind | null {
   if (method === 'POST' && (pathname === '/v1/messages' || pathname === '/v1/complete'))
     return MODEL
   if (method === 'POST' && pathname === '/v1/messages/count_tokens') return COUNT
   const body = method === 'GET' || method === 'HEAD' ? 'none' : 'stream'
+  const isHarmless = HARMLESS_METHODS.has(method) || HARMLESS_POSTS.test(pathname)
   if (/^\/v1\/messages\/batches(?:\/|$)/.test(pathname)) {
-    return { pool: 'batches', body, maxBodyBytes: BATCH_BYTES }
+    return { pool: 'batches', body, maxBodyBytes: BATCH_BYTES, isHarmless }
   }
-  if (!isOthers(method, pathname, headers)) return null
+  // Its answer is the request itself, keys and all.
+  if (method === 'TRACE' || !isOthers(method, pathname, headers)) return null
   const maxBodyBytes = pathname.startsWith('/v1/files') ? FILE_BYTES : MESSAGES_BYTES
-  return { pool: 'other', body, maxBodyBytes }
+  return { pool: 'other', body, maxBodyBytes, isHarmless }
 }
 
 /** Anthropic's calls that are no inference; `/v1/models` and more have a namesake at OpenAI. */

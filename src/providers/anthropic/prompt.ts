@@ -3,7 +3,7 @@ import type { PromptShape } from '../../core/prompt.ts'
 import { CLOSE_BRACKET, type Span, skipWhitespace } from '../json-scan.ts'
 import type { Outline } from './body.ts'
 import { cachePrefixes } from './cache-prefixes.ts'
-import { mediaTokens, type Payload, payloadsOf } from './media.ts'
+import { mediaTokens, type Payload, payloadsOf, unseenTokens } from './media.ts'
 
 /** The system prompt that Anthropic adds where there are tools: 286 to 804, by model and choice. */
 const TOOLS_PROMPT_TOKENS = 500
@@ -13,6 +13,8 @@ export const NO_PROMPT: PromptShape = {
   fixedTokens: 0,
   prefixes: [],
   maxOutputTokens: null,
+  unseenTokens: 0,
+  hidesOutput: false,
 }
 
 export function promptShape(body: Buffer, outline: Outline): PromptShape {
@@ -26,6 +28,8 @@ export function promptShape(body: Buffer, outline: Outline): PromptShape {
     fixedTokens: toolsTokens + mediaTokens(body, outline, payloads),
     prefixes: asksForCaching(outline) ? cachePrefixes(body, outline, payloads) : [],
     maxOutputTokens: outline.maxTokens,
+    unseenTokens: unseenTokens(body, outline, payloads),
+    hidesOutput: outline.hasThinking,
   }
 }
 
