@@ -6,6 +6,8 @@ import type { LedgerEvents } from './ledger-events.ts'
 
 type Told = Pick<LedgerEvents, 'recovered' | 'warned' | 'failed'>
 
+const FIRST_TRIES = 5
+
 export class Heartbeat {
   readonly #backend: Pick<LedgerBackend, 'beat'>
   readonly #clock: Clock
@@ -23,8 +25,18 @@ export class Heartbeat {
 
   /** The first sign, and all after it. @throws LedgerUnavailable when the first cannot be given. */
   async start(): Promise<void> {
-    await this.#beat()
+    await this.#firstBeat(FIRST_TRIES)
     this.#arm()
+  }
+
+  /** Where others write all the time, a newcomer may have to ask several times. */
+  async #firstBeat(tries: number): Promise<void> {
+    try {
+      await this.#beat()
+    } catch (error) {
+      if (!(error instanceof LedgerUnavailable) || tries <= 1) throw error
+      await this.#firstBeat(tries - 1)
+    }
   }
 
   end(): void {

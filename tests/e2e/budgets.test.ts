@@ -17,9 +17,10 @@ let files = 0
 /** Haiku's prices, a dollar for a million tokens of input and five for output, make round figures. */
 const MODEL = 'claude-haiku-4-5'
 
-function open(tier: string, more = ''): Promise<Harness> {
+function open(tier: string, more = '', speed = 1): Promise<Harness> {
   const file = path.join(folder, `${files++}.db`)
   return openHarness({
+    speed,
     emulator: {
       ttftMs: 0,
       tokensPerSecond: 5000,
@@ -280,7 +281,7 @@ describe('a warning', () => {
 
 describe('the record', () => {
   it('has every attempt, and who made it', async () => {
-    await using gate = await open('{ }')
+    await using gate = await open('{ }', '', 100)
     await gate
       .client()
       .messages.create({ ...ask('x', { output: 3, fault: 'overload' }), model: MODEL }, as('bob'))
@@ -302,7 +303,7 @@ describe('the record', () => {
   })
 
   it('has what was sent and broke off, by its estimate, since the provider may have done it', async () => {
-    await using gate = await open('{ budget: 1 USD/month }')
+    await using gate = await open('{ budget: 1 USD/month }', '', 100)
     await gate
       .client()
       .messages.create(

@@ -19,10 +19,22 @@ export function openHandlers({ file, holder, busyTimeoutMs }: FileSettings): Han
   return { ...recordHandlers(records), close }
 }
 
+/**
+ * SQLite keeps no line for its lock: whoever waits looks again now and then, and one who writes without
+ * a pause would keep it. So where others share the file each leaves it alone for a moment.
+ */
+const LEFT_ALONE_MS = 2
+const never = new Int32Array(new SharedArrayBuffer(4))
+
+const letOthersIn = (): void => void Atomics.wait(never, 0, 0, LEFT_ALONE_MS)
+
 function recordHandlers(records: Records): Omit<Handlers, 'close'> {
   const { log, registry, warnings } = records
   return {
-    commit: (operations) => records.commit(operations),
+    commit: (operations) => {
+      if (records.hasCompany()) letOthersIn()
+      return records.commit(operations)
+    },
     beat: ({ now, lifeMs }) => records.beat(now, lifeMs),
     balances: ({ budgets, at }) => records.balances(budgets, at),
     reset: ({ budgets, at }) => records.reset(budgets, at),

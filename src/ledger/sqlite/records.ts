@@ -94,6 +94,11 @@ export class Records {
     }
   }
 
+  /** Whether other processes write to the file too. */
+  hasCompany(): boolean {
+    return this.#reservations.hasCompany()
+  }
+
   commit(operations: readonly LedgerOperation[]): readonly LedgerResult[] {
     return this.write(() => {
       this.#reservations.join(operations)

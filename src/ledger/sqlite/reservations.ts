@@ -33,6 +33,7 @@ export class Reservations {
   readonly #seen
   readonly #forgetSilent
   readonly #leave
+  readonly #others
 
   constructor(database: Database.Database, holder: string) {
     this.#holder = holder
@@ -63,6 +64,7 @@ export class Reservations {
     this.#forgetSilent = database.prepare<[EpochMs, number]>(
       'DELETE FROM holders WHERE abs(seen_at - ?) > ?',
     )
+    this.#others = database.prepare<[string]>('SELECT 1 FROM holders WHERE id <> ? LIMIT 1')
     this.#leave = database.prepare<[string]>('DELETE FROM holders WHERE id = ?')
   }
 
@@ -86,6 +88,11 @@ export class Reservations {
   join(operations: readonly LedgerOperation[]): void {
     const first = operations.find(({ kind }) => kind === 'reserve')
     if (first?.kind === 'reserve') this.#join.run(this.#holder, first.reservation.at)
+  }
+
+  /** Whether other processes write to the file too. */
+  hasCompany(): boolean {
+    return this.#others.get(this.#holder) !== undefined
   }
 
   remove(id: string): void {
