@@ -12,6 +12,8 @@ import type { LedgerAddress } from '../policy/ledger-address.ts'
 export interface OpenLedgerOptions {
   readonly clock: Clock
   readonly events: LedgerEvents
+  /** How long what nobody waits for may wait to be written. @default 0 */
+  readonly lingerMs?: number
 }
 
 /**
@@ -22,7 +24,7 @@ export interface OpenLedgerOptions {
  */
 export async function openLedger(
   address: LedgerAddress,
-  { clock, events }: OpenLedgerOptions,
+  { clock, events, lingerMs = 0 }: OpenLedgerOptions,
 ): Promise<Ledger | null> {
   const holder = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`
   switch (address.kind) {
@@ -30,11 +32,11 @@ export async function openLedger(
       return null
     case 'sqlite': {
       const { openSqliteLedger } = await import('../ledger/sqlite/sqlite-ledger.ts')
-      return await openSqliteLedger({ file: address.file, holder, clock, events })
+      return await openSqliteLedger({ file: address.file, holder, clock, events, lingerMs })
     }
     case 'postgres': {
       const { openPostgresLedger } = await import('../ledger/postgres/postgres-ledger.ts')
-      return await openPostgresLedger({ url: address.url, holder, clock, events })
+      return await openPostgresLedger({ url: address.url, holder, clock, events, lingerMs })
     }
   }
 }

@@ -78,6 +78,9 @@ const UPSTREAM_TIMEOUTS: UndiciUpstreamOptions = {
   idleTimeoutMs: 5 * 60_000,
 }
 
+/** What a call used is written with what others used at about the same time. */
+const LINGER_MS = 20
+
 /** A ledger that is slow to write its last records keeps nobody for longer. */
 const CLOSE_LEDGER_WITHIN_MS = 10_000
 
@@ -214,7 +217,10 @@ async function openBooks(
   }
   const address = settings.ledger
   try {
-    return { ledger: await openLedger(address, { clock, events: told }), warnings: [] }
+    return {
+      ledger: await openLedger(address, { clock, events: told, lingerMs: LINGER_MS }),
+      warnings: [],
+    }
   } catch (error) {
     const isUsual = address.kind === 'sqlite' && address.isDefault
     if (!(error instanceof LedgerSetupError) || !isUsual || needsBooks(settings)) throw error

@@ -1,5 +1,6 @@
 import { setImmediate } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
+import { budgetOf, reservationOf } from '../../tests/conformance/ledger-under-test.ts'
 import { VirtualClock } from '../core/clock.ts'
 import type { LedgerOperation, LedgerResult } from './backend.ts'
 import { CommitQueue } from './commit-queue.ts'
@@ -9,7 +10,7 @@ const AWAY = new LedgerUnavailable('the disk is full')
 const PATIENCE_MS = 2000
 
 /** A queue over a database that answers each commit when it is told to. */
-function begin({ mostPending = 1000 } = {}) {
+function begin({ mostPending = 1000, lingerMs = 0 } = {}) {
   const clock = new VirtualClock()
   const told: string[] = []
   const commits: string[][] = []
@@ -27,6 +28,7 @@ function begin({ mostPending = 1000 } = {}) {
       clock,
       patienceMs: PATIENCE_MS,
       mostPending,
+      lingerMs,
       events: {
         unavailable: (why) => told.push(`unavailable: ${why}`),
         returned: (afterMs, pending) => told.push(`returned after ${afterMs}, ${pending} pending`),
@@ -197,5 +199,38 @@ describe('closing', () => {
     await answer(AWAY)
     await lost
     expect(told.at(-1)).toMatch(/^failed: closed before this was written/)
+  })
+})
+
+describe('what nobody waits for', () => {
+  const settle = (id: string): LedgerOperation => ({ kind: 'release', id })
+
+  test('waits a moment for company, and no longer', async () => {
+    const { queue, commits, advance } = begin({ lingerMs: 20 })
+    void queue.tell(settle('a'))
+    await advance(19)
+    void queue.tell(settle('b'))
+    expect(commits).toEqual([])
+    await advance(1)
+    expect(commits).toEqual([['release a', 'release b']])
+  })
+
+  test('goes with whatever somebody waits for, at once', async () => {
+    const { queue, commits, advance } = begin({ lingerMs: 20 })
+    void queue.tell(settle('a'))
+    await advance(5)
+    const reservation = reservationOf('b', 1, [budgetOf('user:alice', 10)])
+    void queue.request({ kind: 'reserve', reservation })
+    await advance(0)
+    expect(commits).toEqual([['release a', 'reserve b']])
+  })
+
+  test('is written at the end without further ado', async () => {
+    const { queue, commits, advance } = begin({ lingerMs: 20 })
+    void queue.tell(settle('a'))
+    await advance(0)
+    void queue.close(1000)
+    await advance(0)
+    expect(commits).toEqual([['release a']])
   })
 })

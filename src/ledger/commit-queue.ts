@@ -2,7 +2,8 @@
 // keeping what could not be written until it can. Must not know: what operations mean to budgets.
 //
 // Operations that come while a commit is under way are committed together next: the busier it is, the
-// more share one write to the disk. No timer makes anybody wait.
+// more share one write to the disk. What somebody waits for is written at once; what nobody waits for
+// may linger for a moment, so that fewer commits carry more.
 import type { Clock, Timer } from '../core/clock.ts'
 import type { LedgerBackend, LedgerOperation, LedgerResult } from './backend.ts'
 import { LedgerUnavailable } from './ledger.ts'
@@ -26,6 +27,8 @@ export interface CommitQueueSettings {
   readonly clock: Clock
   readonly patienceMs: number
   readonly mostPending: number
+  /** How long what nobody waits for may wait for company. */
+  readonly lingerMs: number
   readonly events: Pick<LedgerEvents, 'unavailable' | 'returned' | 'failed'>
 }
 
@@ -38,6 +41,9 @@ export class CommitQueue {
   /** So many are committed one by one, for one of them may be what cannot be written. */
   #singly = 0
   #pauseMs = 0
+  /** Somebody waits for so many of those that are to be written. */
+  #urgent = 0
+  #hurry: () => void = () => {}
   #isRunning = false
   #isClosed = false
   #isAbandoned = false
@@ -81,6 +87,11 @@ export class CommitQueue {
         reject(error)
       },
     )
+    if (operation.reservation.budgets.length > 0) {
+      this.#urgent++
+      const isAnswered = (): void => void this.#urgent--
+      promise.then(isAnswered, isAnswered)
+    }
     this.#add(entry)
     return promise
   }
@@ -100,6 +111,7 @@ export class CommitQueue {
   async close(withinMs: number): Promise<void> {
     this.#isClosed = true
     this.#pauseMs = 0
+    this.#hurry()
     this.#resume()
     if (this.#isRunning) await this.#idleWithin(withinMs)
     this.#isAbandoned = true
@@ -128,6 +140,7 @@ export class CommitQueue {
 
   #add(entry: Entry): void {
     this.#waiting.push(entry)
+    if (this.#isUrgent) this.#hurry()
     void this.#run()
   }
 
@@ -147,13 +160,37 @@ export class CommitQueue {
     this.#isRunning = true
     // What is told in one turn of the event loop is written together.
     await null
+    if (this.#mayLinger) await this.#linger()
     for (let batch = this.#take(); batch.length > 0; batch = this.#take()) {
       await this.#commit(batch)
       if (this.#isAbandoned) this.#failLeftOver()
       else if (this.#pauseMs > 0) await this.#wait()
+      else if (this.#mayLinger) await this.#linger()
     }
     this.#isRunning = false
     this.#whenIdle?.()
+  }
+
+  /** Until somebody waits, enough has come together, or the moment is over. */
+  async #linger(): Promise<void> {
+    const { clock, lingerMs } = this.#settings
+    await new Promise<void>((resolve) => {
+      const timer = clock.schedule(clock.now() + lingerMs, resolve)
+      this.#hurry = () => {
+        timer.cancel()
+        resolve()
+      }
+    })
+    this.#hurry = () => {}
+  }
+
+  get #mayLinger(): boolean {
+    const isQuiet = this.#waiting.length > 0 && !this.#isUrgent && !this.#isClosed
+    return isQuiet && this.#settings.lingerMs > 0
+  }
+
+  get #isUrgent(): boolean {
+    return this.#urgent > 0 || this.#waiting.length >= MOST_PER_COMMIT
   }
 
   /** The oldest that are to be written. Called while no commit is under way. */

@@ -38,6 +38,8 @@ export interface GatheredOptions {
   readonly patienceMs?: number
   /** From so many unwritten records on, nothing new may begin. @default 100,000 */
   readonly mostPending?: number
+  /** How long what nobody waits for may wait for company, so that fewer commits carry more. @default 0 */
+  readonly lingerMs?: number
 }
 
 export class GatheredLedger implements Ledger {
@@ -63,12 +65,18 @@ export class GatheredLedger implements Ledger {
 
   private constructor(backend: LedgerBackend, options: GatheredOptions) {
     const { clock, events, lifeMs = LIFE_MS } = options
-    const { patienceMs = PATIENCE_MS, mostPending = MOST_PENDING } = options
+    const { patienceMs = PATIENCE_MS, mostPending = MOST_PENDING, lingerMs = 0 } = options
     this.kind = backend.kind
     this.#clock = clock
     this.#events = events
     this.#backend = backend
-    this.#queue = new CommitQueue(backend, { clock, patienceMs, mostPending, events })
+    this.#queue = new CommitQueue(backend, {
+      clock,
+      patienceMs,
+      mostPending,
+      lingerMs,
+      events,
+    })
     this.#heartbeat = new Heartbeat(backend, clock, lifeMs / BEATS_PER_LIFE, events)
   }
 

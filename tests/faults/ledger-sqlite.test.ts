@@ -221,6 +221,16 @@ test('a new file and its folder are their owner’s alone', async () => {
   expect(statSync(path.dirname(deep)).mode & 0o777).toBe(0o700)
 })
 
+test('a file that was deleted takes no more money, and that is told', async () => {
+  const ledger = await open()
+  await ledger.reserve(reservationOf('a', USD, [ALICE]))
+  for (const end of ['', '-wal', '-shm']) rmSync(file + end, { force: true })
+  await expect(ledger.reserve(reservationOf('b', USD, [ALICE]))).rejects.toThrow(
+    'the file was deleted or replaced while it was in use',
+  )
+  expect(told[0]).toMatch(/^unavailable: ledger .*ledger\.db: the file was deleted or replaced/)
+})
+
 test('a file stays small while it is idle', async () => {
   const ledger = await open()
   await ledger.close(1000)

@@ -1,4 +1,6 @@
 // Answers what the main thread asks, on the ledger's own thread. Must not know: messages.
+import { existsSync, statSync } from 'node:fs'
+import { LedgerUnavailable } from '../ledger.ts'
 import type { FileSettings, Handlers } from './exchange.ts'
 import { openFile } from './open-file.ts'
 import { Records } from './records.ts'
@@ -7,6 +9,7 @@ import { totalOf } from './usage-total.ts'
 /** @throws LedgerSetupError, LedgerUnavailable as `openFile` does. */
 export function openHandlers({ file, holder, busyTimeoutMs }: FileSettings): Handlers {
   const database = openFile(file, busyTimeoutMs)
+  const opened = identityOf(file)
   const records = new Records(database, holder)
   const close = (): null => {
     try {
@@ -16,7 +19,21 @@ export function openHandlers({ file, holder, busyTimeoutMs }: FileSettings): Han
     }
     return null
   }
-  return { ...recordHandlers(records), close }
+  return { ...recordHandlers(records, () => refuseAnother(file, opened)), close }
+}
+
+const identityOf = (file: string): string => {
+  const { dev, ino } = statSync(file)
+  return `${dev} ${ino}`
+}
+
+/** What is written to a file that was deleted is gone with the process. */
+function refuseAnother(file: string, opened: string): void {
+  const present = existsSync(file) ? identityOf(file) : null
+  if (present !== opened)
+    throw new LedgerUnavailable(
+      `ledger ${file}: the file was deleted or replaced while it was in use; put it back and start again`,
+    )
 }
 
 /**
@@ -28,10 +45,11 @@ const never = new Int32Array(new SharedArrayBuffer(4))
 
 const letOthersIn = (): void => void Atomics.wait(never, 0, 0, LEFT_ALONE_MS)
 
-function recordHandlers(records: Records): Omit<Handlers, 'close'> {
+function recordHandlers(records: Records, refuseAnother: () => void): Omit<Handlers, 'close'> {
   const { log, registry, warnings } = records
   return {
     commit: (operations) => {
+      refuseAnother()
       if (records.hasCompany()) letOthersIn()
       return records.commit(operations)
     },
