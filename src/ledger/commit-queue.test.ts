@@ -1,10 +1,9 @@
 import { setImmediate } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
-import { budgetOf, reservationOf } from '../../tests/conformance/ledger-under-test.ts'
 import { VirtualClock } from '../core/clock.ts'
 import type { LedgerOperation, LedgerResult } from './backend.ts'
 import { CommitQueue } from './commit-queue.ts'
-import { LedgerUnavailable } from './ledger.ts'
+import { type Budget, LedgerUnavailable } from './ledger.ts'
 
 const AWAY = new LedgerUnavailable('the disk is full')
 const PATIENCE_MS = 2000
@@ -60,10 +59,10 @@ function nameOf(operation: LedgerOperation): string {
   return operation.kind === 'release' ? `release ${operation.id}` : operation.kind
 }
 
-function reserve(id: string) {
+function reserve(id: string, budgets: readonly Budget[] = []) {
   const names = { user: null, team: null, key: null, tier: null, model: null }
   const call = { id, provider: 'anthropic', ...names }
-  return { kind: 'reserve', reservation: { call, at: 0, amount: 1, budgets: [] } } as const
+  return { kind: 'reserve', reservation: { call, at: 0, amount: 1, budgets } } as const
 }
 
 const release = (id: string) => ({ kind: 'release', id }) as const
@@ -202,6 +201,14 @@ describe('closing', () => {
   })
 })
 
+const BUDGET: Budget = {
+  subject: 'user:alice',
+  amount: 10,
+  period: { unit: 'month', timeZone: 'UTC' },
+  warnAt: [],
+  isShadow: false,
+}
+
 describe('what nobody waits for', () => {
   const settle = (id: string): LedgerOperation => ({ kind: 'release', id })
 
@@ -219,8 +226,7 @@ describe('what nobody waits for', () => {
     const { queue, commits, advance } = begin({ lingerMs: 20 })
     void queue.tell(settle('a'))
     await advance(5)
-    const reservation = reservationOf('b', 1, [budgetOf('user:alice', 10)])
-    void queue.request({ kind: 'reserve', reservation })
+    void queue.request(reserve('b', [BUDGET]))
     await advance(0)
     expect(commits).toEqual([['release a', 'reserve b']])
   })
