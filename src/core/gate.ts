@@ -23,7 +23,7 @@ import type { Observation } from './observation.ts'
 import { Restraints } from './restraints.ts'
 import { Retries } from './retries.ts'
 import { Roll } from './roll.ts'
-import type { OwnTicket, Place, TicketRequest } from './ticket.ts'
+import type { OwnTicket, Place, TicketRequest, TicketView } from './ticket.ts'
 import { Underway } from './underway.ts'
 
 /** What was learnt of a provider's limits is worth keeping for so long without news. */
@@ -261,6 +261,11 @@ export class Gate {
   position(id: string, now: EpochMs): Prediction | null {
     const ticket = this.#roll.find(id)
     return !ticket || ticket.state === 'held' ? null : this.#predict(ticket, now)
+  }
+
+  /** Who is here, in order of arrival; no more than `most` of them. */
+  tickets(most: number): readonly TicketView[] {
+    return this.#roll.views(most)
   }
 
   /** Gives up all tickets and leases, in arrival order, for another gate to take in. */

@@ -21,6 +21,8 @@ export const REFUSALS = {
   key_unknown: { status: 401, retryable: false },
   key_revoked: { status: 401, retryable: false },
   key_expired: { status: 401, retryable: false },
+  /** The key is good, and does not open this. */
+  scope_missing: { status: 403, retryable: false },
   ledger_failed: { status: 503, retryable: true },
   store_failed: { status: 503, retryable: true },
   shutting_down: { status: 503, retryable: true },

@@ -3,7 +3,7 @@
 import type { EpochMs } from './clock.ts'
 import { Holders } from './holders.ts'
 import type { Ticket } from './line.ts'
-import type { Holder } from './ticket.ts'
+import type { Holder, TicketView } from './ticket.ts'
 
 export class Roll {
   readonly #byId = new Map<string, Ticket>()
@@ -71,17 +71,40 @@ export class Roll {
     return tickets
   }
 
+  /** What can be seen of all, or of the first `most`, in order of arrival. */
+  views(most: number): readonly TicketView[] {
+    return this.#inOrder().slice(0, most).map(viewOf)
+  }
+
   /** Takes out all, the longest waiting first. */
   takeAll(): readonly Ticket[] {
-    const all = [...this.#byId.values()]
-    all.sort((a, b) => a.enqueuedAt - b.enqueuedAt || a.order - b.order)
+    const all = this.#inOrder()
     this.#byId.clear()
     this.#holders.clear()
     return all
   }
 
+  #inOrder(): readonly Ticket[] {
+    return [...this.#byId.values()].sort((a, b) => a.enqueuedAt - b.enqueuedAt || a.order - b.order)
+  }
+
   #enter(ticket: Ticket): void {
     ticket.order = this.#arrivals++
     this.#byId.set(ticket.id, ticket)
+  }
+}
+
+function viewOf(ticket: Ticket): TicketView {
+  const { id, state, flowName, lane, estimate, enqueuedAt, grantedAt, holder } = ticket
+  const isHeld = state === 'held'
+  return {
+    id,
+    state: isHeld ? 'held' : 'waiting',
+    flow: flowName,
+    lane,
+    estimate,
+    enqueuedAt,
+    grantedAt: isHeld ? grantedAt : null,
+    expiresAt: holder?.expiresAt ?? Number.POSITIVE_INFINITY,
   }
 }

@@ -12,7 +12,7 @@ import type {
 import type { EpochMs } from './clock.ts'
 import type { CostVector } from './cost.ts'
 import type { Observation } from './observation.ts'
-import type { OwnTicket, Place, TicketRequest } from './ticket.ts'
+import type { OwnTicket, Place, TicketRequest, TicketView } from './ticket.ts'
 
 /** Gives a resource its settings, when a store meets its name for the first time. */
 export type SettingsOf = (resource: string) => GateSettings
@@ -88,6 +88,8 @@ export interface Store {
   snapshot(): Promise<readonly ResourceSnapshot[]>
   /** One resource; null when nothing is known of it: then nothing of its limits is used. */
   look(resource: string): Promise<ResourceSnapshot | null>
+  /** Who is at a resource, in order of arrival; no more than `most` of them. */
+  tickets(resource: string, most: number): Promise<readonly TicketView[]>
   /** What `SettingsOf` says has changed: puts it in force, for those who wait too. */
   reconfigure(): void
   close(): Promise<void>

@@ -47,3 +47,17 @@ export interface OwnTicket {
   /** Which life of a gate has counted what it took; null when none has. See `Store.rejoin`. */
   readonly countedIn: string | null
 }
+
+/** A ticket, or the lease that it became, as its store sees it. */
+export interface TicketView {
+  readonly id: string
+  readonly state: 'waiting' | 'held'
+  readonly flow: string
+  readonly lane: Lane
+  readonly estimate: CostVector
+  readonly enqueuedAt: EpochMs
+  /** Null while it waits. */
+  readonly grantedAt: EpochMs | null
+  /** When it ends if its holder gives no further sign of life; Infinity where nobody has to. */
+  readonly expiresAt: EpochMs
+}

@@ -7,9 +7,9 @@ import { type CostVector, costOf } from '../../src/core/cost.ts'
 import { LANES, type Lane } from '../../src/core/lane.ts'
 import type { Limit } from '../../src/core/limit.ts'
 import type { ObservedLimit } from '../../src/core/observation.ts'
-import type { Holder } from '../../src/core/ticket.ts'
+import type { Holder, TicketView } from '../../src/core/ticket.ts'
 import type { Caller } from './callers.ts'
-import { Line, type StoreUnderTest } from './line.ts'
+import { Line, PROCESSES_LIVE_BEYOND, type StoreUnderTest } from './line.ts'
 
 export type Step =
   | {
@@ -466,9 +466,15 @@ function pickOf<T>(all: readonly T[], pick: number): T | undefined {
 const rounded = (_key: string, value: unknown): unknown =>
   typeof value === 'number' && !Number.isInteger(value) ? Math.round(value * 100) / 100 : value
 
+/** A store may have a process for the holder of a ticket that names none. */
+const ofMortals = (ticket: TicketView): TicketView =>
+  ticket.expiresAt > PROCESSES_LIVE_BEYOND
+    ? { ...ticket, expiresAt: Number.POSITIVE_INFINITY }
+    : ticket
+
 /**
  * All that a store decides over a history, as text, one line a step: its answer, who was admitted
- * and when, and what the snapshot says after. Two stores that keep the contract say the same.
+ * and when, what the snapshot says after, and who is there. Two stores that keep the contract say the same.
  */
 export async function decisionsOf(underTest: StoreUnderTest, history: History): Promise<string[]> {
   const line = await Line.open(underTest, history.settings)
@@ -480,7 +486,10 @@ export async function decisionsOf(underTest: StoreUnderTest, history: History): 
     const found = await line.snapshot()
     // A store may forget an idle resource when it likes.
     const snapshot = found && found.inFlight + found.queued > 0 ? found : null
-    decisions.push(JSON.stringify({ step: step.kind, answer, admitted, snapshot }, rounded))
+    const tickets = (await line.tickets()).map(ofMortals)
+    decisions.push(
+      JSON.stringify({ step: step.kind, answer, admitted, snapshot, tickets }, rounded),
+    )
   }
   await line.store.close()
   return decisions

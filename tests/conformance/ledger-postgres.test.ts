@@ -46,6 +46,35 @@ ledgerContract('Postgres', async () => {
   return homeAt(url, setTime)
 })
 
+test('a record of before keys had scopes is brought up to date, with its keys', async () => {
+  const url = await freshSchema()
+  const { schema } = parseAddress(url)
+  const home = homeAt(url, async () => {})
+  const { ledger } = await beginAt(home, 'one', NOON)
+  const key = { sha256: 'a', id: 'old', user: null, team: null, tier: null, scopes: null }
+  const lasts = { createdAt: NOON, expiresAt: null, revokedAt: null }
+  await ledger.addKey({ ...key, ...lasts })
+  await run(url, `alter table ${schema}.keys drop column scopes`)
+  await run(
+    url,
+    `drop function ${schema}.add_key(text,text,text,text,text,text[],bigint,bigint,bigint)`,
+  )
+  await run(url, `update ${schema}.version set version = 1`)
+
+  const { ledger: upgraded } = await beginAt(home, 'two', NOON)
+  const next = { ...key, id: 'new', sha256: 'b', scopes: ['leases'] }
+  await upgraded.addKey({ ...next, ...lasts })
+  // A gateway of the former version is still running.
+  const former = `select ${schema}.add_key('c', 'other', null, null, null, ${NOON}, null, null)`
+  await run(url, former)
+  expect((await upgraded.registry()).keys).toEqual([
+    { ...next, ...lasts },
+    { ...key, ...lasts },
+    { ...key, id: 'other', sha256: 'c', ...lasts },
+  ])
+  await home.dispose()
+})
+
 type Begun = Awaited<ReturnType<typeof beginAt>>
 
 test('gateways whose clocks disagree do not take each other for dead', async () => {

@@ -9,6 +9,7 @@ const KEY: KeyRecord = {
   user: 'bob',
   team: null,
   tier: 'pro',
+  scopes: ['leases', 'a word of later'],
   createdAt: NOON,
   expiresAt: null,
   revokedAt: null,
@@ -24,6 +25,14 @@ export function registryCases(home: HomeOf): void {
       await ledger.addKey(KEY)
       await expect(ledger.addKey({ ...KEY, sha256: NEXT })).rejects.toThrow(KeyExists)
       expect(await ledger.registry()).toEqual({ revision: 1, keys: [KEY], overrides: [] })
+    })
+
+    test('knows a key that opens the usual from one that opens nothing', async () => {
+      const ledger = await begin()
+      await ledger.addKey({ ...KEY, scopes: null })
+      await ledger.addKey({ ...KEY, id: 'none', sha256: NEXT, scopes: [] })
+      const { keys } = await ledger.registry()
+      expect(keys.map(({ scopes }) => scopes)).toEqual([null, []])
     })
 
     test('revokes all secrets of a key, whose name is free then', async () => {

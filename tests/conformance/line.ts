@@ -8,7 +8,7 @@ import { DEFAULT_LANE, type Lane } from '../../src/core/lane.ts'
 import type { Limit } from '../../src/core/limit.ts'
 import type { Observation } from '../../src/core/observation.ts'
 import type { Grant, ResourceSnapshot, SettingsOf, Store } from '../../src/core/store.ts'
-import type { Holder, OwnTicket, Place, TicketRequest } from '../../src/core/ticket.ts'
+import type { Holder, OwnTicket, Place, TicketRequest, TicketView } from '../../src/core/ticket.ts'
 import { type Caller, Callers, callerOf, type Take } from './callers.ts'
 
 /** A fresh store, and time that moves only when told to. */
@@ -34,6 +34,9 @@ export interface StoreUnderTest {
 export const RESOURCE = 'resource'
 /** Near today, where a double resolves a quarter of a microsecond, and off the whole millisecond. */
 export const START_AT: EpochMs = 1.8e12 + 0.37
+
+/** Tests end sooner: a ticket that lasts longer lasts as long as its process. */
+export const PROCESSES_LIVE_BEYOND: EpochMs = 1e13
 
 export interface Wish {
   readonly id?: string
@@ -313,6 +316,10 @@ export class Line {
 
   async snapshot(name = RESOURCE): Promise<ResourceSnapshot | undefined> {
     return (await this.store.snapshot()).find((resource) => resource.name === name)
+  }
+
+  tickets(most = Number.POSITIVE_INFINITY): Promise<readonly TicketView[]> {
+    return this.store.tickets(RESOURCE, most)
   }
 
   /** Settles all that hold as they were estimated, and lets time pass, until nobody waits. */

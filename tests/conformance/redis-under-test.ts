@@ -22,7 +22,11 @@ export function redisUnderTest(url: string, runs: number): StoreUnderTest {
     runs,
     async open(settingsOf, startAt) {
       const clock = new VirtualClock(startAt)
-      const { shared, setClocks } = await openStore(url, clock, settingsOf)
+      const { shared, setClocks } = await openStore(
+        `${url}?prefix=${freshPrefix()}`,
+        clock,
+        settingsOf,
+      )
       const store = Object.assign(shared, { isDegraded: false })
       return {
         store,
@@ -45,8 +49,14 @@ export function redisUnderTest(url: string, runs: number): StoreUnderTest {
   }
 }
 
-async function openStore(url: string, clock: VirtualClock, settingsOf: SettingsOf) {
-  const address = parseStoreAddress(`${url}?prefix=${freshPrefix()}`)
+/** @param url with the prefix that processes share. */
+export async function openStore(
+  url: string,
+  clock: VirtualClock,
+  settingsOf: SettingsOf,
+  instance = 'under-test',
+) {
+  const address = parseStoreAddress(url)
   if (address.kind === 'refused' || address.value.kind === 'memory')
     throw new Error(`${url} is no Redis`)
   const real = await connect(address.value)
@@ -81,7 +91,7 @@ async function openStore(url: string, clock: VirtualClock, settingsOf: SettingsO
       void setClock(resource, clock.now())
       return settingsOf(resource)
     },
-    instance: 'under-test',
+    instance,
     leaseMs: 1e13,
     scripts,
   })

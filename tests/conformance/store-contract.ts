@@ -7,6 +7,7 @@ import { decisionsOf, differentialHistory } from './history.ts'
 import { holderCases } from './holder-cases.ts'
 import { invariants } from './invariants.ts'
 import type { StoreUnderTest } from './line.ts'
+import { ticketCases } from './ticket-cases.ts'
 import { traces } from './traces.ts'
 
 export { decisionsOf, differentialHistory, type History } from './history.ts'
@@ -16,6 +17,7 @@ export function storeContract(name: string, underTest: StoreUnderTest): void {
   describe(`the ${name} store`, () => {
     cases(underTest)
     holderCases(underTest)
+    ticketCases(underTest)
     invariants(underTest)
     traces(underTest)
   })

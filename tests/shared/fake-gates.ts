@@ -8,14 +8,14 @@ import type { Observation } from '../../src/core/observation.ts'
 import { type Grant, type SettingsOf, StoreUnreachable } from '../../src/core/store.ts'
 import type { OwnTicket, TicketRequest } from '../../src/core/ticket.ts'
 import { MemoryStore } from '../../src/stores/memory/memory-store.ts'
-import type { Beat, SharedGates } from '../../src/stores/shared-gates.ts'
+import type { Beat, Loss, SharedGates } from '../../src/stores/shared-gates.ts'
 
 /** What a memory store calls its own life, whatever it is to those who share it. */
 const MEMORY = 'memory'
 
 interface Known {
   resource: string
-  readonly owner: string
+  owner: string
   /** Whether it lives as long as its owner beats. */
   readonly isOwn: boolean
   isHeld: boolean
@@ -81,6 +81,14 @@ export class FakeServer {
     )
   }
 
+  /** A ticket is the asking process's from now on, and news to the one whose it was. */
+  takeOver(id: string, instance: string): void {
+    const known = this.known.get(id)
+    if (!known || known.isOwn || known.owner === instance) return
+    this.connections.get(known.owner)?.pushLoss({ id, lostAt: this.clock.now() })
+    known.owner = instance
+  }
+
   presentName(resource: string): string {
     return this.#mergedInto.get(resource) ?? resource
   }
@@ -132,6 +140,7 @@ export class FakeGates implements SharedGates {
   #hereAt: EpochMs = 0
   #tellGrant: (grant: Grant) => void = () => {}
   #tellReach: (isReachable: boolean) => void = () => {}
+  #tellLoss: (loss: Loss) => void = () => {}
   #tellMerge: (from: string, into: string) => void = () => {}
 
   constructor(server: FakeServer, instance: string) {
@@ -141,6 +150,10 @@ export class FakeGates implements SharedGates {
 
   onGrant(listener: (grant: Grant) => void): void {
     this.#tellGrant = listener
+  }
+
+  onLost(listener: (loss: Loss) => void): void {
+    this.#tellLoss = listener
   }
 
   onReach(listener: (isReachable: boolean) => void): void {
@@ -168,12 +181,11 @@ export class FakeGates implements SharedGates {
   }
 
   push(grant: Grant): void {
-    if (!this.isReachable || this.isDeaf) return
-    // One that is lost on its way is nobody's failure.
-    this.#back().then(
-      () => this.#tellGrant(grant),
-      () => {},
-    )
+    this.#push(() => this.#tellGrant(grant))
+  }
+
+  pushLoss(loss: Loss): void {
+    this.#push(() => this.#tellLoss(loss))
   }
 
   enqueue(request: TicketRequest) {
@@ -181,6 +193,7 @@ export class FakeGates implements SharedGates {
       const isNew = !server.known.has(request.id)
       if (request.holder === null) server.heardOf(this.instance, resource)
       if (isNew) this.#know(request, resource, false)
+      else server.takeOver(request.id, this.instance)
       const placement = await server.gates.enqueue(this.#owned(request, resource))
       const known = server.known.get(request.id)
       if (placement.kind === 'admitted' && known) known.isHeld = true
@@ -190,9 +203,9 @@ export class FakeGates implements SharedGates {
   }
 
   cancel(resource: string, id: string) {
-    return this.#at('cancel', resource, async ({ gates, known }, resource) => {
+    return this.#at('cancel', resource, async ({ gates }, resource) => {
       const place = await gates.cancel(resource, id)
-      if (place) known.delete(id)
+      if (place) this.#forget(id)
       return place
     })
   }
@@ -217,6 +230,27 @@ export class FakeGates implements SharedGates {
     return this.#at('release', resource, (server, resource) =>
       this.#end(id, server.gates.release(resource, id)),
     )
+  }
+
+  decline(resource: string, id: string) {
+    return this.#at('release', resource, async (server, resource) => {
+      if (server.known.get(id)?.owner !== this.instance) return false
+      return this.#end(id, server.gates.release(resource, id))
+    })
+  }
+
+  mine(resource: string, ids: readonly string[]): Promise<readonly string[]> {
+    return this.#at('mine', resource, async (server, resource) => {
+      const there = await server.gates.tickets(resource, Number.POSITIVE_INFINITY)
+      const mine = new Set(
+        there.flatMap(({ id }) => (server.known.get(id)?.owner === this.instance ? id : [])),
+      )
+      return ids.filter((id) => mine.has(id))
+    })
+  }
+
+  tickets(resource: string, most: number) {
+    return this.#at('tickets', resource, ({ gates }, resource) => gates.tickets(resource, most))
   }
 
   revise(resource: string, id: string, estimate: CostVector, produced: number | null) {
@@ -283,7 +317,7 @@ export class FakeGates implements SharedGates {
         const lease = server.known.get(id)
         if (lease) lease.isHeld = true
       }
-      return held
+      return held.filter((id) => server.known.get(id)?.owner === this.instance)
     })
   }
 
@@ -347,8 +381,19 @@ export class FakeGates implements SharedGates {
 
   async #end(id: string, operation: Promise<boolean>): Promise<boolean> {
     const wasLease = await operation
-    if (wasLease) this.#server.known.delete(id)
+    if (wasLease) this.#forget(id)
     return wasLease
+  }
+
+  #forget(id: string): void {
+    this.#server.takeOver(id, this.instance)
+    this.#server.known.delete(id)
+  }
+
+  /** One that is lost on its way is nobody's failure. */
+  #push(tell: () => void): void {
+    if (!this.isReachable || this.isDeaf) return
+    this.#back().then(tell, () => {})
   }
 
   /** Goes there, does it, and comes back: in the order in which operations were begun. */

@@ -61,6 +61,8 @@ export interface Caller {
 }
 
 export interface Wish {
+  /** @default one of its own */
+  readonly id?: string
   readonly resource?: string
   readonly input?: number
   readonly parked?: boolean
@@ -125,7 +127,7 @@ export class Process {
 
   async ask(wish: Wish = {}): Promise<Caller> {
     const caller: Caller = {
-      id: `${this.#name}${this.#ids++}`,
+      id: wish.id ?? `${this.#name}${this.#ids++}`,
       cost: costOf({ input_tokens: wish.input ?? 10 }),
       parked: wish.parked ?? false,
       state: 'asking',

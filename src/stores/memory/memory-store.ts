@@ -7,7 +7,7 @@ import type { CostVector } from '../../core/cost.ts'
 import { Gate } from '../../core/gate.ts'
 import type { Observation } from '../../core/observation.ts'
 import type { Grant, ResourceSnapshot, SettingsOf, Store } from '../../core/store.ts'
-import type { OwnTicket, Place, TicketRequest } from '../../core/ticket.ts'
+import type { OwnTicket, Place, TicketRequest, TicketView } from '../../core/ticket.ts'
 
 /** How many other resources each operation looks at, to forget those that are idle. */
 const SWEPT_PER_OPERATION = 2
@@ -160,6 +160,10 @@ export class MemoryStore implements Store {
   async look(name: string): Promise<ResourceSnapshot | null> {
     const resource = this.#find(name)
     return resource ? { name: resource.name, ...resource.gate.snapshot(this.#clock.now()) } : null
+  }
+
+  async tickets(name: string, most: number): Promise<readonly TicketView[]> {
+    return this.#find(name)?.gate.tickets(most) ?? []
   }
 
   reconfigure(): void {

@@ -2,7 +2,9 @@
 import type { Binding, LimitSnapshot, Prediction } from '../../core/admission.ts'
 import type { EpochMs } from '../../core/clock.ts'
 import type { Dimension } from '../../core/cost.ts'
+import { LANES } from '../../core/lane.ts'
 import type { Limit, LimitSource } from '../../core/limit.ts'
+import type { TicketView } from '../../core/ticket.ts'
 import type { ServerTime } from './server-time.ts'
 
 /** A script and this file disagree about its answer: they are of different versions. */
@@ -145,6 +147,29 @@ function limitOf(values: Values, configured: readonly Limit[]): Limit {
       return { algorithm, ...limit }
     default:
       throw new UnreadableAnswer('an algorithm', algorithm)
+  }
+}
+
+/** What `tickets.lua` tells of one of them. */
+export function ticketViewOf(value: unknown, time: ServerTime): TicketView {
+  const [id, flow, lane, requests, input, output, tokens, cost, ...instants] = listOf(value)
+  const [enqueuedAt, grantedAt, expiresAt] = instants
+  const granted = numberOrNull(grantedAt)
+  return {
+    id: textOf(id),
+    state: granted === null ? 'waiting' : 'held',
+    flow: textOf(flow),
+    lane: LANES[numberOf(lane)] ?? 'low',
+    estimate: {
+      requests: numberOf(requests),
+      input_tokens: numberOf(input),
+      output_tokens: numberOf(output),
+      tokens: numberOf(tokens),
+      cost: numberOf(cost),
+    },
+    enqueuedAt: time.toLocal(numberOf(enqueuedAt)),
+    grantedAt: granted === null ? null : time.toLocal(granted),
+    expiresAt: time.toLocal(numberOf(expiresAt)),
   }
 }
 

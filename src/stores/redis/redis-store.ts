@@ -18,8 +18,8 @@ import {
   type SettingsOf,
   StoreUnreachable,
 } from '../../core/store.ts'
-import type { Holder, OwnTicket, Place, TicketRequest } from '../../core/ticket.ts'
-import type { Beat, SharedGates } from '../shared-gates.ts'
+import type { Holder, OwnTicket, Place, TicketRequest, TicketView } from '../../core/ticket.ts'
+import type { Beat, Loss, SharedGates } from '../shared-gates.ts'
 import {
   type Answer,
   bindingOf,
@@ -32,6 +32,7 @@ import {
   predictionOf,
   textOf,
   textsOf,
+  ticketViewOf,
   type Values,
 } from './answer.ts'
 import type { RedisConnection } from './connection.ts'
@@ -114,6 +115,7 @@ export class RedisStore implements SharedGates {
   readonly #underway = new Set<Promise<unknown>>()
   #sweep = this.#known.values()
   #tellGrant: (grant: Grant) => void = () => {}
+  #tellLoss: (loss: Loss) => void = () => {}
   #tellMerge: (from: string, into: string) => void = () => {}
 
   private constructor(options: RedisStoreOptions) {
@@ -136,13 +138,17 @@ export class RedisStore implements SharedGates {
   static async open(options: RedisStoreOptions): Promise<RedisStore> {
     const store = new RedisStore(options)
     const channel = grantsChannel(options.connection.prefix, options.instance)
-    await options.connection.subscribe(channel, (message) => store.#hearGrants(message))
+    await options.connection.subscribe(channel, (message) => store.#hearPush(message))
     await store.#meetServer().catch(ignoreUnreachable)
     return store
   }
 
   onGrant(listener: (grant: Grant) => void): void {
     this.#tellGrant = listener
+  }
+
+  onLost(listener: (loss: Loss) => void): void {
+    this.#tellLoss = listener
   }
 
   onMerge(listener: (from: string, into: string) => void): void {
@@ -213,7 +219,11 @@ export class RedisStore implements SharedGates {
   }
 
   release(resource: string, id: string): Promise<boolean> {
-    return this.#decide(this.#scripts.release, resource, (common) => ({ ...common, id }))
+    return this.#release(resource, id, false)
+  }
+
+  decline(resource: string, id: string): Promise<boolean> {
+    return this.#release(resource, id, true)
   }
 
   revise(
@@ -356,6 +366,14 @@ export class RedisStore implements SharedGates {
     return textsOf(own[0] ?? [])
   }
 
+  async mine(resource: string, ids: readonly string[]): Promise<readonly string[]> {
+    const [own] = await this.#run(this.#scripts.mine, resource, (common) => ({
+      ...common,
+      ids: JSON.stringify(ids),
+    }))
+    return textsOf(own[0] ?? [])
+  }
+
   async snapshot(): Promise<readonly ResourceSnapshot[]> {
     const names = new Set(await this.#registry.resources())
     for (const { name } of this.#known.values()) names.add(name)
@@ -368,6 +386,15 @@ export class RedisStore implements SharedGates {
   async look(resource: string): Promise<ResourceSnapshot | null> {
     const [own, gate] = await this.#run(this.#scripts.snapshot, resource, (common) => common)
     return own.length === 0 ? null : snapshotOf(own, gate)
+  }
+
+  /** Where there are more than `most`, it is any of them that are told of. */
+  async tickets(resource: string, most: number): Promise<readonly TicketView[]> {
+    const [own, { time }] = await this.#run(this.#scripts.tickets, resource, (common) => ({
+      ...common,
+      most,
+    }))
+    return listOf(own[0] ?? []).map((ticket) => ticketViewOf(ticket, time))
   }
 
   /** A gate is told with the next operation on it, so each has one now. */
@@ -395,6 +422,10 @@ export class RedisStore implements SharedGates {
     await this.idle()
     await this.#registry.leave().catch(ignoreUnreachable)
     await this.#connection.close()
+  }
+
+  #release(resource: string, id: string, onlyOwn: boolean): Promise<boolean> {
+    return this.#decide(this.#scripts.release, resource, (common) => ({ ...common, id, onlyOwn }))
   }
 
   /** Runs a script that answers yes or no. */
@@ -528,11 +559,14 @@ export class RedisStore implements SharedGates {
       .catch(this.#failed)
   }
 
-  #hearGrants(message: string): void {
-    const [name, gateTime, ids] = listOf(JSON.parse(message))
+  #hearPush(message: string): void {
+    const [name, gateTime, ids, what] = listOf(JSON.parse(message))
     const resource = textOf(name)
-    const grantedAt = this.#meet(resource).time.toLocal(numberOf(gateTime))
-    for (const id of textsOf(ids)) this.#tellGrant({ resource, id, grantedAt })
+    const at = this.#meet(resource).time.toLocal(numberOf(gateTime))
+    for (const id of textsOf(ids)) {
+      if (what === 'lost') this.#tellLoss({ id, lostAt: at })
+      else this.#tellGrant({ resource, id, grantedAt: at })
+    }
   }
 
   #presentName(name: string): string {

@@ -1361,6 +1361,7 @@ local records = {}
 local TICKET = '<BBBdddddddddddddddddHc0Hc0Hc0'
 local FLOW = '<BdddddddddHc0'
 local WAITING, PARKED, RETRYING, HELD = 1, 2, 3, 4
+local READ_AT_ONCE = 1000
 function records.begin()
   records.cached = {}
   records.changed = {}
@@ -1545,6 +1546,22 @@ function records.forget_holder(holder)
   local field = 'h' .. holder.id
   records.cached[field] = false
   records.changed[field] = false
+end
+function records.some_tickets(most)
+  local found, cursor = {}, '0'
+  local at_once = math.max(1, math.min(most, READ_AT_ONCE))
+  repeat
+    local page = redis.call('HSCAN', key.records, cursor, 'MATCH', 't*', 'COUNT', at_once)
+    cursor = page[1]
+    for position = 1, #page[2], 2 do
+      if #found == most then return found end
+      local field = page[2][position]
+      local ticket = records.cached[field]
+      if ticket == nil then ticket = unpack_ticket(string.sub(field, 2), page[2][position + 1]) end
+      if ticket then found[#found + 1] = ticket end
+    end
+  until cursor == '0'
+  return found
 end
 function records.tickets_of(holder)
   if holder.waiting + holder.held == 1 then
@@ -2332,7 +2349,9 @@ local function see_holder(ticket)
 end
 local function hear_of(id, ttl)
   local holder = records.holder(id)
-  if holder and holder.expires_at < gate.now + ttl then expire_at(holder, gate.now + ttl) end
+  local is_news = holder and holder.expires_at < gate.now + ttl
+  if is_news then expire_at(holder, gate.now + ttl) end
+  return is_news
 end
 local function count_for_holder(ticket, waiting, held)
   local holder = records.holder(ticket.holder)
@@ -2356,7 +2375,21 @@ function line.leave(ticket)
     gate.retrying = gate.retrying - 1
   end
 end
+local function tell(owner, ids, what)
+  local channel = string.match(key.state, '^[^{]*') .. 'grants:' .. owner
+  redis.call('PUBLISH', channel, cjson.encode({ arg.resource, number(gate.now), ids, what }))
+end
+local function is_another_s(ticket)
+  return ticket.owner ~= arg.instance and ticket.owner ~= ticket.holder
+end
+function line.take_over(ticket)
+  if not is_another_s(ticket) then return end
+  tell(ticket.owner, { ticket.id }, 'lost')
+  ticket.owner = arg.instance
+  records.ticket_changed(ticket)
+end
 function line.forget(ticket)
+  if is_another_s(ticket) then tell(ticket.owner, { ticket.id }, 'lost') end
   gate.tickets = gate.tickets - 1
   records.forget_ticket(ticket)
 end
@@ -2540,9 +2573,8 @@ local function tell_grants(told_otherwise)
       own[#own + 1] = ticket.id
     end
   end
-  local prefix = string.match(key.state, '^[^{]*')
   for owner, ids in pairs(others) do
-    redis.call('PUBLISH', prefix .. 'grants:' .. owner, cjson.encode({ arg.resource, number(gate.now), ids }))
+    tell(owner, ids)
   end
   return own
 end
@@ -2833,7 +2865,7 @@ export interface EnqueueArgs {
 
 /**
  * Puts a ticket in line, lets it pass at once, or refuses it. A repeated id gets the present
- * answer.
+ * answer, and is the asking process's from then on.
  *
  * Answer: 'admitted', or 'waiting' or 'refused' (then a reason), position, expected instant,
  * binding
@@ -2966,6 +2998,7 @@ local ticket = records.ticket(arg.id)
 local refusal
 if ticket then
   hear_of(arg.holder, arg.holder_ttl)
+  line.take_over(ticket)
 else
   ticket = arrive()
   if passes_at_once(ticket) then
@@ -3127,6 +3160,56 @@ limits.configure(gate, cjson.decode(arg.settings ~= '' and arg.settings or '{"li
 state.write()
 redis.call('PEXPIRE', key.state, MERGED_IS_KNOWN_MS)
 return { 'ok', number(gate.now), gate.life, '', {}, given }
+`,
+}
+
+export interface MineArgs {
+  /** the resource's name */
+  readonly resource: string
+  /** the process that asks */
+  readonly instance: string
+  /** when its configuration was made: the newest one is in force */
+  readonly revision: number
+  /** the configuration as JSON, or nothing while the gate is thought to know it */
+  readonly settings: string
+  /** as JSON */
+  readonly ids: string
+}
+
+/**
+ * Which of some tickets and leases are here, and this process's to be told of.
+ *
+ * Answer: their ids
+ */
+const mine: Script<MineArgs> = {
+  name: 'mine',
+  keys: ['state', 'records', 'index', 'departures'],
+  args: (a) => [a.resource, a.instance, a.settings, a.ids, doubles([a.revision])],
+  libs: `${lib.clock}${lib.leastMissing}${lib.tokenBucket}${lib.slidingWindow}${lib.fixedWindow}${lib.concurrency}${lib.underway}${lib.learntLimit}${lib.meters}${lib.ramp}${lib.overload}${lib.limitSettings}${lib.limitCodec}${lib.limits}${lib.records}${lib.state}${lib.index}${lib.fairQueue}${lib.gate}`,
+  body: `key = {
+  state = KEYS[1],
+  records = KEYS[2],
+  index = KEYS[3],
+  departures = KEYS[4],
+}
+local n1 = struct.unpack('<d', ARGV[5])
+arg = {
+  resource = ARGV[1],
+  instance = ARGV[2],
+  revision = n1,
+  settings = ARGV[3],
+  ids = ARGV[4],
+}
+local answer = open_known()
+if answer then return answer end
+return show(function()
+  local mine = {}
+  for _, id in ipairs(cjson.decode(arg.ids)) do
+    local ticket = records.ticket(id)
+    if ticket and ticket.owner == arg.instance then mine[#mine + 1] = id end
+  end
+  return { mine }
+end)
 `,
 }
 
@@ -3461,7 +3544,7 @@ export interface RejoinArgs {
 /**
  * Brings tickets to a gate that may not know them; see `Store.rejoin`.
  *
- * Answer: the ids that are leases now
+ * Answer: the ids that are leases now, but for those that another process is told of
  */
 const rejoin: Script<RejoinArgs> = {
   name: 'rejoin',
@@ -3573,7 +3656,7 @@ local function bring(own)
     bring_stranger(own)
     return
   end
-  hear_of(own.holder, own.holder_ttl)
+  if hear_of(own.holder, own.holder_ttl) then line.take_over(ticket) end
   if own.granted_at and ticket.state ~= HELD then
     line.leave(ticket)
     count_for_holder(ticket, -1, 1)
@@ -3595,7 +3678,7 @@ return close(function()
   local leases = {}
   for _, own in ipairs(tickets) do
     local ticket = records.ticket(own.id)
-    if ticket and ticket.state == HELD then leases[#leases + 1] = own.id end
+    if ticket and ticket.state == HELD and ticket.owner == arg.instance then leases[#leases + 1] = own.id end
   end
   return { leases }
 end, told)
@@ -3612,17 +3695,19 @@ export interface ReleaseArgs {
   /** the configuration as JSON, or nothing while the gate is thought to know it */
   readonly settings: string
   readonly id: string
+  /** leaves it alone if another process has asked for it since */
+  readonly onlyOwn: boolean
 }
 
 /**
  * Ends a lease that cost nothing: all that it took is given back.
  *
- * Answer: '1', or '0' when it had ended before
+ * Answer: '1', or '0' when it had ended before, or is left alone
  */
 const release: Script<ReleaseArgs> = {
   name: 'release',
   keys: ['state', 'records', 'index', 'departures'],
-  args: (a) => [a.resource, a.instance, a.settings, a.id, doubles([a.revision])],
+  args: (a) => [a.resource, a.instance, a.settings, a.id, doubles([a.revision, a.onlyOwn ? 1 : 0])],
   libs: `${lib.clock}${lib.leastMissing}${lib.tokenBucket}${lib.slidingWindow}${lib.fixedWindow}${lib.concurrency}${lib.underway}${lib.learntLimit}${lib.meters}${lib.ramp}${lib.overload}${lib.limitSettings}${lib.limitCodec}${lib.limits}${lib.records}${lib.state}${lib.index}${lib.fairQueue}${lib.gate}`,
   body: `key = {
   state = KEYS[1],
@@ -3630,18 +3715,19 @@ const release: Script<ReleaseArgs> = {
   index = KEYS[3],
   departures = KEYS[4],
 }
-local n1 = struct.unpack('<d', ARGV[5])
+local n1, n2 = struct.unpack('<dd', ARGV[5])
 arg = {
   resource = ARGV[1],
   instance = ARGV[2],
   revision = n1,
   settings = ARGV[3],
   id = ARGV[4],
+  only_own = n2 == 1,
 }
 local answer = open_known()
 if answer then return answer end
 local ticket = lease.find(arg.id)
-if not ticket then return done(false) end
+if not ticket or (arg.only_own and ticket.owner ~= arg.instance) then return done(false) end
 lease.take(ticket)
 count_for_holder(ticket, 0, -1)
 lease.refund(ticket)
@@ -3927,6 +4013,80 @@ end)
 `,
 }
 
+export interface TicketsArgs {
+  /** the resource's name */
+  readonly resource: string
+  /** the process that asks */
+  readonly instance: string
+  /** when its configuration was made: the newest one is in force */
+  readonly revision: number
+  /** the configuration as JSON, or nothing while the gate is thought to know it */
+  readonly settings: string
+  readonly most: number
+}
+
+/**
+ * Who is here, in order of arrival. Of more than `most` it is any that are told of: their order is
+ * in no index, since that would cost each lease more than all who ever look.
+ *
+ * Answer: a list: of each ticket its id, flow, lane, estimate by dimension, when it was enqueued,
+ * when it was granted ('' while it waits), when its holder is thought to die
+ */
+const tickets: Script<TicketsArgs> = {
+  name: 'tickets',
+  keys: ['state', 'records', 'index', 'departures'],
+  args: (a) => [a.resource, a.instance, a.settings, doubles([a.revision, a.most])],
+  libs: `${lib.clock}${lib.leastMissing}${lib.tokenBucket}${lib.slidingWindow}${lib.fixedWindow}${lib.concurrency}${lib.underway}${lib.learntLimit}${lib.meters}${lib.ramp}${lib.overload}${lib.limitSettings}${lib.limitCodec}${lib.limits}${lib.records}${lib.state}${lib.index}${lib.fairQueue}${lib.gate}`,
+  body: `key = {
+  state = KEYS[1],
+  records = KEYS[2],
+  index = KEYS[3],
+  departures = KEYS[4],
+}
+local n1, n2 = struct.unpack('<dd', ARGV[4])
+arg = {
+  resource = ARGV[1],
+  instance = ARGV[2],
+  revision = n1,
+  settings = ARGV[3],
+  most = n2,
+}
+local answer = open_known()
+if answer then return answer end
+local function by_arrival(a, b)
+  if a.enqueued_at ~= b.enqueued_at then return a.enqueued_at < b.enqueued_at end
+  return a.order < b.order
+end
+local function view_of(ticket)
+  local is_held = ticket.state == HELD
+  local estimate = ticket.estimate
+  local holder = records.holder(ticket.holder)
+  return {
+    ticket.id,
+    ticket.flow,
+    ticket.lane,
+    number(estimate.requests),
+    number(estimate.input_tokens),
+    number(estimate.output_tokens),
+    number(estimate.tokens),
+    number(estimate.cost),
+    number(ticket.enqueued_at),
+    is_held and number(ticket.granted_at) or '',
+    number(holder and holder.expires_at or NEVER),
+  }
+end
+return show(function()
+  local tickets = records.some_tickets(arg.most)
+  table.sort(tickets, by_arrival)
+  local views = {}
+  for position, ticket in ipairs(tickets) do
+    views[position] = view_of(ticket)
+  end
+  return { views }
+end)
+`,
+}
+
 export interface UnparkArgs {
   /** the resource's name */
   readonly resource: string
@@ -3996,6 +4156,7 @@ export const allScripts = {
   enqueue,
   mergeIn,
   mergeOut,
+  mine,
   observe,
   owned,
   pause,
@@ -4009,5 +4170,6 @@ export const allScripts = {
   revise,
   settle,
   snapshot,
+  tickets,
   unpark,
 }

@@ -2,6 +2,7 @@
 // name, whatever names it has had. Bounded by what is alive. Must not know: any store.
 import type { Clock } from '../../core/clock.ts'
 import type { Holder, TicketRequest } from '../../core/ticket.ts'
+import type { Loss } from '../shared-gates.ts'
 import { type Entry, Side } from './side.ts'
 
 export class Book {
@@ -45,9 +46,11 @@ export class Book {
   /** Writes a ticket down, if it is not there. */
   enter(side: Side, request: TicketRequest): Entry {
     const now = this.#clock.now()
-    if (request.holder) side.heardOf(request.holder, now)
     const known = this.#entries.get(request.id)
-    if (known) return known
+    if (known) {
+      this.#hear(known, request.holder)
+      return known
+    }
     // Nobody had to hear of it while it had nothing there.
     if (side.tickets.size === 0) side.beatenAt = now
     const entry: Entry = {
@@ -60,22 +63,39 @@ export class Book {
       grantedAt: null,
       countedIn: null,
       isThere: false,
+      knownIn: null,
+      askedAt: now,
       isArriving: false,
       isLeaving: false,
       isBouncing: false,
     }
     this.#entries.set(request.id, entry)
     side.tickets.set(request.id, entry)
+    this.#hear(entry, request.holder)
     return entry
   }
 
   renew(resource: string, holder: Holder): void {
-    this.peek(resource)?.heardOf(holder, this.#clock.now())
+    const side = this.peek(resource)
+    side?.mortals.renew(holder, this.#clock.now())
+    if (!side?.isLocal) side?.mortals.told(holder)
+  }
+
+  /** A ticket is others' by now, unless it was asked for since: this process brings it nowhere. */
+  lose({ id, lostAt }: Loss): void {
+    const entry = this.#entries.get(id)
+    if (!entry || entry.askedAt > lostAt) return
+    const { side } = entry
+    if (side.isSwitching) void side.switching?.then(() => this.lose({ id, lostAt }))
+    // Whoever has gone local finds out on return.
+    else if (!side.isLocal) this.strike(entry)
   }
 
   strike(entry: Entry): void {
     this.#entries.delete(entry.request.id)
     entry.side.tickets.delete(entry.request.id)
+    const { id, holder } = entry.request
+    if (holder) entry.side.mortals.leave(id, holder)
   }
 
   close(side: Side): void {
@@ -92,5 +112,12 @@ export class Book {
     this.#mergedInto.set(from.name, into.name)
     into.absorb(from)
     this.#sides.delete(from.name)
+  }
+
+  /** A ticket that comes, or is asked for again, is a sign of its holder's life. */
+  #hear({ request, side }: Entry, holder: Holder | null): void {
+    if (!holder || holder.id !== request.holder?.id) return
+    side.mortals.heardOf(request.id, holder, this.#clock.now())
+    if (!side.isLocal) side.mortals.told(holder)
   }
 }

@@ -58,7 +58,10 @@ export class Heartbeat {
     const { book, clock, lifeMs, passage } = this.#options
     const now = clock.now()
     // The gates end the tickets of silent holders by themselves; a renewal may have been late.
-    for (const entry of side.takeSilent(now - lifeMs)) book.strike(entry)
+    for (const id of side.mortals.silentSince(now - lifeMs)) {
+      const entry = book.find(id)
+      if (entry) book.strike(entry)
+    }
     if (side.isIdle && side.usedAt + KEPT_IDLE_MS <= now) {
       book.close(side)
       return
@@ -97,7 +100,7 @@ export class Heartbeat {
   /** @param isQuiet whether nothing was under way meanwhile, so that the counts should be the same. */
   #isAmiss(side: Side, beat: Beat, isQuiet: boolean): boolean {
     const { waiting, held } = side.ownCounts()
-    if (waiting + held === 0 && beat.waiting + beat.held === 0) return false
+    if (side.tickets.size === 0 && beat.waiting + beat.held === 0) return false
     if (side.life !== null && side.life !== this.#options.shared.lifeOf(side.name)) return true
     if (isQuiet && !beat.isKnown && waiting + held > 0) return true
     const agrees = waiting === beat.waiting && held === beat.held

@@ -89,7 +89,7 @@ export class Outage {
 
   /** What was taken is in what is used of the limits already: it is counted as of now. */
   #brought(entry: Entry, now: EpochMs): OwnTicket {
-    const ticket = ownTicket(entry)
+    const ticket = ownTicket(entry, now)
     if (ticket.grantedAt === null) return ticket
     return { ...ticket, grantedAt: now, countedIn: this.local.kind }
   }

@@ -259,7 +259,11 @@ export class Passage {
   #mergedThere(from: Side, into: Side): void {
     this.#options.book.merge(from, into)
     const life = this.#options.shared.lifeOf(into.name) ?? NAMELESS_LIFE
-    for (const entry of into.tickets.values()) if (entry.grantedAt !== null) entry.countedIn = life
+    for (const entry of into.tickets.values()) {
+      // Who merged them may have died before it brought all.
+      entry.knownIn = null
+      if (entry.grantedAt !== null) entry.countedIn = life
+    }
   }
 
   #mergeHere(from: Side, into: Side, isUntold: boolean): void {

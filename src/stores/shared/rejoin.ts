@@ -5,7 +5,7 @@ import { isNothing, NOTHING } from '../../core/cost.ts'
 import type { SharedGates } from '../shared-gates.ts'
 import type { Book } from './book.ts'
 import { plus } from './cost-sum.ts'
-import { type Ending, type Entry, ownTicket, type Side } from './side.ts'
+import { type Entry, ownTicket, type Side } from './side.ts'
 
 /** A gate that has lost all lets nobody in for so long: in this time all processes find their ways back. */
 const GATHERING_MS = 1500
@@ -23,43 +23,69 @@ export async function rejoin(
   book: Book,
   clock: Clock,
 ): Promise<readonly Entry[]> {
-  await tellAll(shared, side, 'dropped')
+  await tellDropped(shared, side)
   for (const id of await shared.owned(side.name))
     if (!book.find(id) && !side.untold.has(id)) await drop(shared, side.name, id)
+  await forgetLost(shared, side, book, clock)
   // Its slots are others' too, who have not said so yet.
   if (book.instances > 1 && side.tickets.size > 0 && hasBegunAnew(shared, side))
     await shared.pause(side.name, clock.now() + GATHERING_MS)
   const entries = [...side.tickets.values()]
   const granted: Entry[] = []
-  for (let from = 0; from === 0 || from < entries.length; from += TICKETS_AT_ONCE)
-    granted.push(...(await bring(shared, side, entries.slice(from, from + TICKETS_AT_ONCE))))
+  for (const part of inParts(entries)) granted.push(...(await bring(shared, side, part, clock)))
   // Ended leases go last: while they stand, nobody takes the slots of those just brought.
-  await tellAll(shared, side, 'settled')
-  await bring(shared, side, [])
+  await tellSettled(shared, side)
+  await bring(shared, side, [], clock)
   const beat = await shared.beat(side.name)
   book.instances = beat.instances
   side.heard(beat, shared.lifeOf(side.name), side.taken)
   return granted
 }
 
+/**
+ * Strikes out what others have ended, or asked for, and the news was lost: what a gate knew, and believes
+ * the holder of, it loses in no other way.
+ */
+async function forgetLost(
+  shared: SharedGates,
+  side: Side,
+  book: Book,
+  clock: Clock,
+): Promise<void> {
+  const life = shared.lifeOf(side.name)
+  const now = clock.now()
+  const known = [...side.tickets.values()].filter(
+    ({ request: { holder }, knownIn }) =>
+      holder && knownIn !== null && knownIn === life && side.mortals.isBelievedThere(holder, now),
+  )
+  for (const asked of inParts(known)) {
+    const ids = asked.map(({ request }) => request.id)
+    const mine = new Set(await shared.mine(side.name, ids))
+    for (const entry of asked) if (!mine.has(entry.request.id)) book.strike(entry)
+  }
+}
+
 const hasBegunAnew = (shared: SharedGates, { name, life }: Side): boolean =>
   life !== null && life !== shared.lifeOf(name)
 
-async function tellAll(shared: SharedGates, side: Side, kind: Ending['kind']): Promise<void> {
-  for (const [id, ending] of side.untold)
-    if (ending.kind === kind) await tell(shared, side, id, ending)
+/** One that is another process's by now is left alone: what was dropped here is nothing to that one. */
+async function tellDropped(shared: SharedGates, side: Side): Promise<void> {
+  const dropped = [...side.untold].flatMap(([id, { kind }]) => (kind === 'dropped' ? id : []))
+  for (const ids of inParts(dropped)) {
+    for (const id of await shared.mine(side.name, ids)) await drop(shared, side.name, id)
+    for (const id of ids) side.untold.delete(id)
+  }
 }
 
-async function tell(shared: SharedGates, side: Side, id: string, ending: Ending): Promise<void> {
-  if (ending.kind === 'dropped') {
-    await drop(shared, side.name, id)
-  } else {
+async function tellSettled(shared: SharedGates, side: Side): Promise<void> {
+  for (const [id, ending] of side.untold) {
+    if (ending.kind !== 'settled') continue
     const { actual, exact, countedIn } = ending
     const wasLease = await shared.settle(side.name, id, actual, exact)
     // A gate that has begun anew has not counted any of it.
     if (!wasLease && shared.lifeOf(side.name) !== countedIn) side.spent = plus(side.spent, actual)
+    side.untold.delete(id)
   }
-  side.untold.delete(id)
 }
 
 /** Takes a ticket out, whatever it is by now. */
@@ -72,13 +98,24 @@ async function bring(
   shared: SharedGates,
   side: Side,
   entries: readonly Entry[],
+  clock: Clock,
 ): Promise<readonly Entry[]> {
   if (entries.length === 0 && isNothing(side.spent)) return []
-  const tickets = entries.map(ownTicket)
+  const now = clock.now()
+  const tickets = entries.map((entry) => ownTicket(entry, now))
   for (const entry of entries) entry.isThere = true
   const held = new Set(await shared.rejoin(side.name, tickets, side.spent))
   side.spent = NOTHING
   const life = shared.lifeOf(side.name) ?? NAMELESS_LIFE
-  for (const entry of entries) if (entry.grantedAt !== null) entry.countedIn = life
+  for (const entry of entries) {
+    entry.knownIn = life
+    if (entry.request.holder) side.mortals.told(entry.request.holder)
+    if (entry.grantedAt !== null) entry.countedIn = life
+  }
   return entries.filter(({ request, grantedAt }) => grantedAt === null && held.has(request.id))
+}
+
+function* inParts<T>(all: readonly T[]): Generator<readonly T[]> {
+  for (let from = 0; from < all.length; from += TICKETS_AT_ONCE)
+    yield all.slice(from, from + TICKETS_AT_ONCE)
 }

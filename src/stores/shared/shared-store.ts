@@ -14,7 +14,7 @@ import {
   type Store,
   StoreUnreachable,
 } from '../../core/store.ts'
-import type { OwnTicket, Place, TicketRequest } from '../../core/ticket.ts'
+import type { OwnTicket, Place, TicketRequest, TicketView } from '../../core/ticket.ts'
 import type { SharedGates } from '../shared-gates.ts'
 import { Book } from './book.ts'
 import { Grants } from './grants.ts'
@@ -58,7 +58,8 @@ export class SharedStore implements Store {
     const { clock, shared, events, onFailure, beatMs = BEAT_MS } = options
     const lifeMs = beatMs * BEATS_IN_A_LIFE
     const failed = events.tellFailed
-    const releaseThere = (resource: string, id: string) => this.#releaseThere(resource, id)
+    const releaseThere = (resource: string, id: string) => this.#letGo(shared.release(resource, id))
+    const declineThere = (resource: string, id: string) => this.#letGo(shared.decline(resource, id))
     const book = new Book(clock, () => this.#heartbeat.start())
     const suspect = (side: Side): void => this.#passage.rejoin(side)
     const grants = new Grants({
@@ -67,7 +68,7 @@ export class SharedStore implements Store {
       shared,
       lifeMs,
       suspect,
-      strangerThere: releaseThere,
+      strangerThere: declineThere,
     })
     const passage = new Passage({ ...options, holdMs: lifeMs, book, grants })
     const operators = {
@@ -89,6 +90,7 @@ export class SharedStore implements Store {
     this.#tickets = new TicketOperations(operators, onFailure)
     this.#leases = new LeaseOperations(operators)
     shared.onGrant((grant) => grants.there(grant))
+    shared.onLost((loss) => book.lose(loss))
   }
 
   get isDegraded(): boolean {
@@ -188,6 +190,10 @@ export class SharedStore implements Store {
     return this.#wherever(resource, (store, name) => store.look(name))
   }
 
+  tickets(resource: string, most: number): Promise<readonly TicketView[]> {
+    return this.#wherever(resource, (store, name) => store.tickets(name, most))
+  }
+
   reconfigure(): void {
     this.#shared.reconfigure()
     this.#passage.outage?.local.reconfigure()
@@ -223,8 +229,8 @@ export class SharedStore implements Store {
     return this.#passage.operate(resource, operation, id)
   }
 
-  #releaseThere(resource: string, id: string): void {
-    this.#shared.release(resource, id).catch((error: unknown) => {
+  #letGo(operation: Promise<boolean>): void {
+    operation.catch((error: unknown) => {
       // It is found to be a stranger's on return.
       if (!(error instanceof StoreUnreachable)) this.#events.tellFailed(error)
     })

@@ -5,9 +5,10 @@ import type { EpochMs } from '../../core/clock.ts'
 import { atLeast, type CostVector, isNothing, NOTHING } from '../../core/cost.ts'
 import type { Lane } from '../../core/lane.ts'
 import type { Grant } from '../../core/store.ts'
-import type { Holder, OwnTicket, TicketRequest } from '../../core/ticket.ts'
+import type { OwnTicket, TicketRequest } from '../../core/ticket.ts'
 import type { Beat } from '../shared-gates.ts'
 import { minus, plus } from './cost-sum.ts'
+import { Mortals } from './mortals.ts'
 import { Pending } from './pending.ts'
 
 /** A ticket, or the lease that it became, as its owner has been told. */
@@ -25,6 +26,10 @@ export interface Entry {
   countedIn: string | null
   /** Whether the shared gate may know of it, as it is. */
   isThere: boolean
+  /** Which life of the shared gate has said that it has it, as it is; null when none has. */
+  knownIn: string | null
+  /** When the shared gate was asked for it last. */
+  askedAt: EpochMs
   // Its own operations that are under way.
   isArriving: boolean
   isLeaving: boolean
@@ -51,6 +56,7 @@ export class Side {
   readonly name: string
   readonly tickets = new Map<string, Entry>()
   readonly pending = new Pending()
+  readonly mortals = new Mortals()
   /** By id. At most one for each ticket that was alive when the shared gate was lost. */
   readonly untold = new Map<string, Ending>()
   /** What ended leases took that no shared gate has counted. */
@@ -75,9 +81,6 @@ export class Side {
   isBeating = false
   /** Beats in a row whose counts were not those of the book. */
   disagreements = 0
-
-  /** Until when holders other than the process are believed to live, by their ids. */
-  readonly #holders = new Map<string, EpochMs>()
 
   constructor(name: string, now: EpochMs) {
     this.name = name
@@ -111,21 +114,6 @@ export class Side {
     return { waiting: own - held, held }
   }
 
-  heardOf({ id, ttlMs }: Holder, now: EpochMs): void {
-    this.#holders.set(id, Math.max(this.#holders.get(id) ?? 0, now + ttlMs))
-  }
-
-  /** Takes out the holders that were to give a sign of life by `at`, and gives back their tickets. */
-  takeSilent(at: EpochMs): readonly Entry[] {
-    const silent = new Set<string>()
-    for (const [id, expiresAt] of this.#holders) if (expiresAt <= at) silent.add(id)
-    if (silent.size === 0) return []
-    for (const id of silent) this.#holders.delete(id)
-    return [...this.tickets.values()].filter(
-      ({ request }) => request.holder && silent.has(request.holder.id),
-    )
-  }
-
   /** A lease has cost something else than was thought. */
   correct(entry: Entry, actual: CostVector): void {
     this.taken = plus(this.taken, minus(actual, entry.estimate))
@@ -149,6 +137,7 @@ export class Side {
   outdate(entry: Entry): void {
     if (entry.isThere) this.untold.set(entry.request.id, { kind: 'dropped' })
     entry.isThere = false
+    entry.knownIn = null
     entry.countedIn = null
   }
 
@@ -176,8 +165,7 @@ export class Side {
       this.tickets.set(id, entry)
     }
     for (const [id, ending] of other.untold) this.untold.set(id, ending)
-    for (const [id, at] of other.#holders)
-      this.#holders.set(id, Math.max(at, this.#holders.get(id) ?? 0))
+    this.mortals.absorb(other.mortals)
     this.pending.adopt(other.pending)
     this.spent = plus(this.spent, other.spent)
     this.taken = plus(this.taken, other.taken)
@@ -189,13 +177,14 @@ export class Side {
   }
 }
 
-/** A ticket as a gate that has never heard of it has to know it: it keeps its age. */
-export function ownTicket(entry: Entry): OwnTicket {
+/** A ticket as a gate that has never heard of it has to know it: it keeps its age, and its holder's life. */
+export function ownTicket(entry: Entry, now: EpochMs): OwnTicket {
   const { request, side, estimate, parked, enqueuedAt, lane, grantedAt, countedIn } = entry
   // The virtual time of another gate means nothing there.
   const place = { enqueuedAt, lane, laneSince: enqueuedAt, startTag: Number.POSITIVE_INFINITY }
+  const holder = request.holder && side.mortals.asOf(request.holder, now)
   return {
-    request: { ...request, resource: side.name, estimate, parked, lane, place },
+    request: { ...request, resource: side.name, estimate, parked, lane, place, holder },
     grantedAt,
     countedIn,
   }

@@ -26,6 +26,7 @@ export class TicketOperations {
       there: async (side) => {
         const entry = this.#arrive(side, request)
         entry.isThere = true
+        entry.askedAt = this.#operators.clock.now()
         try {
           return await this.#enqueueThere(inResource(request, side))
         } catch (error) {
@@ -150,6 +151,7 @@ export class TicketOperations {
       const entry = book.find(request.id)
       if (!entry) continue
       entry.isArriving = false
+      if (isThere) this.#knownThere(entry)
       if (entry.grantedAt !== null) leases.add(request.id)
       else if (!leases.has(request.id)) continue
       else if (isThere) grants.note(entry)
@@ -175,6 +177,7 @@ export class TicketOperations {
     if (!entry) return placement
     const wasArriving = entry.isArriving
     entry.isArriving = false
+    if (isThere) this.#knownThere(entry)
     // Its push came before this answer.
     if (entry.grantedAt !== null) return ADMITTED
     if (placement.kind === 'admitted') {
@@ -185,6 +188,10 @@ export class TicketOperations {
       if (!isThere) entry.side.outdate(entry)
     }
     return placement
+  }
+
+  #knownThere(entry: Entry): void {
+    entry.knownIn = this.#operators.shared.lifeOf(entry.side.name)
   }
 
   #turnedAway(entry: Entry): StoreUnreachable {

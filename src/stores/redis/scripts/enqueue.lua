@@ -1,4 +1,5 @@
--- Puts a ticket in line, lets it pass at once, or refuses it. A repeated id gets the present answer.
+-- Puts a ticket in line, lets it pass at once, or refuses it. A repeated id gets the present answer, and is
+-- the asking process's from then on.
 -- @include gate
 -- @arg id text
 -- @arg flow text
@@ -94,6 +95,7 @@ local ticket = records.ticket(arg.id)
 local refusal
 if ticket then
   hear_of(arg.holder, arg.holder_ttl)
+  line.take_over(ticket)
 else
   ticket = arrive()
   if passes_at_once(ticket) then

@@ -3,7 +3,7 @@
 -- @arg tickets text  as JSON: id, flow, lane, weight, estimate, parked, holder, holder_ttl, and where
 --   they have one a place (enqueued_at, lane_since, start_tag), granted_at, counted_in
 -- @arg spent cost    what ended leases took that no gate has counted
--- @answer the ids that are leases now
+-- @answer the ids that are leases now, but for those that another process is told of
 local answer = open()
 if answer then return answer end
 
@@ -88,7 +88,8 @@ local function bring(own)
     bring_stranger(own)
     return
   end
-  hear_of(own.holder, own.holder_ttl)
+  -- Of several who think it theirs, it is the one's who has heard of its holder last.
+  if hear_of(own.holder, own.holder_ttl) then line.take_over(ticket) end
   if own.granted_at and ticket.state ~= HELD then
     line.leave(ticket)
     count_for_holder(ticket, -1, 1)
@@ -111,7 +112,7 @@ return close(function()
   local leases = {}
   for _, own in ipairs(tickets) do
     local ticket = records.ticket(own.id)
-    if ticket and ticket.state == HELD then leases[#leases + 1] = own.id end
+    if ticket and ticket.state == HELD and ticket.owner == arg.instance then leases[#leases + 1] = own.id end
   end
   return { leases }
 end, told)

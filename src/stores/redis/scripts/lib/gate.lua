@@ -52,10 +52,12 @@ local function see_holder(ticket)
   return holder
 end
 
--- A sign of life in passing, of one whose tickets are known.
+-- A sign of life in passing, of one whose tickets are known. Whether it is believed longer for it.
 local function hear_of(id, ttl)
   local holder = records.holder(id)
-  if holder and holder.expires_at < gate.now + ttl then expire_at(holder, gate.now + ttl) end
+  local is_news = holder and holder.expires_at < gate.now + ttl
+  if is_news then expire_at(holder, gate.now + ttl) end
+  return is_news
 end
 
 -- Counts a holder's tickets that wait and those that are leases. A process is forgotten when it has
@@ -89,7 +91,27 @@ function line.leave(ticket)
   end
 end
 
+local function tell(owner, ids, what)
+  local channel = string.match(key.state, '^[^{]*') .. 'grants:' .. owner
+  redis.call('PUBLISH', channel, cjson.encode({ arg.resource, number(gate.now), ids, what }))
+end
+
+-- Whether another process than the asking one is told of a ticket, and may lose it. One that lasts as long
+-- as its process does is that one's for good.
+local function is_another_s(ticket)
+  return ticket.owner ~= arg.instance and ticket.owner ~= ticket.holder
+end
+
+-- Who asks last is told of the ticket's turn. Who was to be told before hears that it is not any more.
+function line.take_over(ticket)
+  if not is_another_s(ticket) then return end
+  tell(ticket.owner, { ticket.id }, 'lost')
+  ticket.owner = arg.instance
+  records.ticket_changed(ticket)
+end
+
 function line.forget(ticket)
+  if is_another_s(ticket) then tell(ticket.owner, { ticket.id }, 'lost') end
   gate.tickets = gate.tickets - 1
   records.forget_ticket(ticket)
 end
@@ -310,9 +332,8 @@ local function tell_grants(told_otherwise)
       own[#own + 1] = ticket.id
     end
   end
-  local prefix = string.match(key.state, '^[^{]*')
   for owner, ids in pairs(others) do
-    redis.call('PUBLISH', prefix .. 'grants:' .. owner, cjson.encode({ arg.resource, number(gate.now), ids }))
+    tell(owner, ids)
   end
   return own
 end

@@ -8,6 +8,9 @@ local FLOW = '<BdddddddddHc0'
 -- A ticket's states.
 local WAITING, PARKED, RETRYING, HELD = 1, 2, 3, 4
 
+-- As many fields of the hash as one command may well look at.
+local READ_AT_ONCE = 1000
+
 -- Forgets what the last operation has read.
 function records.begin()
   records.cached = {}
@@ -218,6 +221,25 @@ function records.forget_holder(holder)
   local field = 'h' .. holder.id
   records.cached[field] = false
   records.changed[field] = false
+end
+
+-- Any of the tickets, and no more than `most`. An operation before may have ended some of those that the
+-- hash still has: what was read or changed since is newer.
+function records.some_tickets(most)
+  local found, cursor = {}, '0'
+  local at_once = math.max(1, math.min(most, READ_AT_ONCE))
+  repeat
+    local page = redis.call('HSCAN', key.records, cursor, 'MATCH', 't*', 'COUNT', at_once)
+    cursor = page[1]
+    for position = 1, #page[2], 2 do
+      if #found == most then return found end
+      local field = page[2][position]
+      local ticket = records.cached[field]
+      if ticket == nil then ticket = unpack_ticket(string.sub(field, 2), page[2][position + 1]) end
+      if ticket then found[#found + 1] = ticket end
+    end
+  until cursor == '0'
+  return found
 end
 
 -- All tickets of a holder, in order of arrival. Few have more than one, and they are asked for when
