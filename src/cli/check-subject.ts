@@ -1,5 +1,6 @@
 // headgate check --user: says in words what binds one caller. Must not know: how settings are found, or
 // what has been used.
+import { scopesOf } from '../policy/identity.ts'
 import type { ResolvedValue } from '../policy/resolve.ts'
 import type { Settings } from '../policy/settings.ts'
 import { ANONYMOUS, type Identity, type Subject, type Tier } from '../policy/subject.ts'
@@ -45,6 +46,7 @@ export function explain(identity: Identity, settings: Settings): Row[] {
     { label: 'user', text: subject.identity.user ?? 'none, nothing is charged' },
     ...(subject.identity.team === null ? [] : [{ label: 'team', text: subject.identity.team }]),
     { label: 'tier', text: tierText(choice, subject.identity) },
+    ...scopeRows(identity, settings),
     { label: 'lane', text: laneText(subject) },
     { label: 'weight', text: `${subject.weight} within its lane` },
     ...limitRows(subject),
@@ -66,6 +68,12 @@ function tierText({ tier, by }: TierChoice, { key, user }: Identity): string {
 
 function laneText({ lane }: Subject): string {
   return lane === null ? 'any that is asked for' : `${lane}, or a lower one that is asked for`
+}
+
+/** Of a key alone: there is nothing to say of whoever comes without. */
+function scopeRows({ key }: Identity, { rules }: Settings): Row[] {
+  const rule = rules.keys.find(({ id }) => id === key)
+  return rule ? [{ label: 'opens', text: [...scopesOf(rule)].join(', ') }] : []
 }
 
 const OVERFLOW: Readonly<Record<Tier['overflow'], string>> = {

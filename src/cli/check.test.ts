@@ -37,12 +37,18 @@ describe('headgate check', () => {
       'max_body_memory | 64MiB | whole.yaml',
       'fallback_after | 5s | whole.yaml',
       'unknown_price | allow | whole.yaml',
+      'leases.default_ttl | 10s | whole.yaml',
+      'leases.max_ttl | 1d | whole.yaml',
+      'leases.max_per_caller | 5 | whole.yaml',
       'log.level | debug | HEADGATE_LOG_LEVEL',
       'log.format | json | whole.yaml',
       'providers.anthropic.base_url | https://example.test/prefix | whole.yaml',
       'providers.anthropic.api_key | set, not shown | whole.yaml',
       'providers.anthropic.floors | soft 20000, hard 2000 | whole.yaml',
       'providers.anthropic.limits | claude-sonnet-4*: requests 1000/min burst 50, input_tokens 80000/min, output_tokens 16000/min, tokens 200000/min sliding, tokens 2000000/day fixed in Europe/Berlin, concurrency 10 | whole.yaml',
+      'resources | 7: concurrency 1 | whole.yaml',
+      'resources | anthropic-claude: requests 1000/min, tokens 200000/min, tokens 2000000/day fixed, concurrency 10 | whole.yaml',
+      'leases.origins | https://app.example | whole.yaml',
       'tiers | free, open | whole.yaml',
       'default_tier | free | whole.yaml',
       'users | 2 | whole.yaml',
@@ -126,7 +132,11 @@ describe('headgate check --user', () => {
 
   it('knows whom a key stands for', async () => {
     expect(await explain({ key: 'ci' })).toEqual(
-      expect.arrayContaining(['user: alice', 'tier: free, because the key ci names it']),
+      expect.arrayContaining([
+        'user: alice',
+        'tier: free, because the key ci names it',
+        'opens: leases',
+      ]),
     )
   })
 

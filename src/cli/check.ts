@@ -1,10 +1,11 @@
 // headgate check: says what the settings amount to, without starting anything. Must not know: how
 // they are read.
 import type { Command } from 'commander'
+import type { Limit } from '../core/limit.ts'
 import { ConfigError } from '../policy/problem.ts'
 import { type Loaded, loadSettings, type ResolvedValue } from '../policy/resolve.ts'
 import type { Flags } from '../policy/setting-table.ts'
-import type { LimitRule, ProviderSettings, Settings } from '../policy/settings.ts'
+import type { ProviderSettings, Settings } from '../policy/settings.ts'
 import { formatLimit } from '../policy/units.ts'
 import { explain, identityOf, type WhomFlags } from './check-subject.ts'
 import { EXIT, type ExitCode } from './exit-codes.ts'
@@ -63,36 +64,52 @@ function report({ file, values, settings }: Loaded): string {
   const providers = Object.entries(settings.providers).flatMap(([name, provider]) =>
     describeProvider(`providers.${name}`, provider, from),
   )
-  const rows = [...values, ...providers, ...describeRules(settings, from)]
+  const rows = [
+    ...values,
+    ...providers,
+    ...describeLeases(settings, from),
+    ...describeRules(settings, from),
+  ]
   const head = file === null ? 'No configuration file.' : `${file} is fine.`
   return `${head}\n\n${table(rows.map(({ label, text, origin }) => [label, text, origin]))}`
 }
 
+/** What only the file can say of leases. */
+function describeLeases({ resources, leases }: Settings, file: string): ResolvedValue[] {
+  const rows = [...resources].map(([name, limits]) => ({
+    label: 'resources',
+    text: describeLimits(name, limits),
+    origin: file,
+  }))
+  return [
+    ...(rows.length > 0 ? rows : [named('resources', [], file)]),
+    named('leases.origins', leases.origins, file),
+  ]
+}
+
 /** What only the file can say of callers. */
 function describeRules({ rules, identity, ...settings }: Settings, file: string): ResolvedValue[] {
-  const row = (label: string, text: string, isSaid: boolean): ResolvedValue => {
-    return { label, text, origin: isSaid ? file : 'default' }
-  }
-  const named = (label: string, names: readonly string[]): ResolvedValue =>
-    row(label, names.join(', ') || 'none', names.length > 0)
+  const { tiers, defaultTier, users, teams, keys } = rules
+  const fallbacks = settings.fallbacks.map(({ match, models }) => `${match}: ${models.join(', ')}`)
+  const prices = settings.prices.map(({ match }) => match)
   return [
-    named('tiers', [...rules.tiers.keys()]),
-    named('default_tier', [rules.defaultTier ?? []].flat()),
-    row('users', String(rules.users.size), rules.users.size > 0),
-    named('teams', [...rules.teams.keys()]),
-    named('keys', [...new Set(rules.keys.map(({ id }) => id))]),
+    named('tiers', [...tiers.keys()], file),
+    named('default_tier', [defaultTier ?? []].flat(), file),
+    { label: 'users', text: String(users.size), origin: users.size > 0 ? file : 'default' },
+    named('teams', [...teams.keys()], file),
+    named('keys', [...new Set(keys.map(({ id }) => id))], file),
     { label: 'identity.require_key', text: String(identity.requireKey), origin: '' },
     { label: 'identity.trusted', text: identity.trusted.join(', ') || 'nobody', origin: '' },
-    named(
-      'fallbacks',
-      settings.fallbacks.map(({ match, models }) => `${match}: ${models.join(', ')}`),
-    ),
-    named(
-      'prices',
-      settings.prices.map(({ match }) => match),
-    ),
-    named('admin.token', settings.adminToken === null ? [] : ['set, not shown']),
+    named('fallbacks', fallbacks, file),
+    named('prices', prices, file),
+    named('admin.token', settings.adminToken === null ? [] : ['set, not shown'], file),
   ]
+}
+
+/** What the file gives names to. */
+function named(label: string, names: readonly string[], file: string): ResolvedValue {
+  const isSaid = names.length > 0
+  return { label, text: names.join(', ') || 'none', origin: isSaid ? file : 'default' }
 }
 
 /** What only the file can say of a provider. */
@@ -108,7 +125,8 @@ function describeProvider(
   })
   const { softTokens, hardTokens } = floors
   const hasFloors = softTokens > 0 || hardTokens > 0
-  const rules = limits.length > 0 ? limits.map(describeRule) : [null]
+  const rules =
+    limits.length > 0 ? limits.map((rule) => describeLimits(rule.match, rule.limits)) : [null]
   return [
     row('api_key', apiKey === null ? null : 'set, not shown', "callers' own keys"),
     row('floors', hasFloors ? `soft ${softTokens}, hard ${hardTokens}` : null, 'none'),
@@ -116,9 +134,9 @@ function describeProvider(
   ]
 }
 
-function describeRule({ match, limits }: LimitRule): string {
+function describeLimits(name: string, limits: readonly Limit[]): string {
   const amounts = limits.map((limit) => `${limit.dimension} ${formatLimit(limit)}`)
-  return `${match}: ${amounts.join(', ')}`
+  return `${name}: ${amounts.join(', ')}`
 }
 
 /** Columns of equal width; the last is as wide as it is. */

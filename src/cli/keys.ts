@@ -3,6 +3,7 @@
 import type { Command } from 'commander'
 import { createKey, listKeys, revokeKey, rotateKey } from '../control/keys.ts'
 import { viewOfKey } from '../control/views.ts'
+import type { KeyScope } from '../policy/subject.ts'
 import * as values from '../policy/values.ts'
 import { type AdminFlags, addLedgerFlags, administer, checkedArgument } from './administer.ts'
 import type { ExitCode } from './exit-codes.ts'
@@ -14,6 +15,7 @@ interface CreateFlags extends AdminFlags {
   readonly user?: string
   readonly team?: string
   readonly tier?: string
+  readonly scopes?: readonly KeyScope[]
   /** Milliseconds. */
   readonly expiresIn?: number
 }
@@ -36,6 +38,7 @@ export function addKeysCommand(program: Command, io: Io, end: (code: ExitCode) =
     .addOption(checkedFlag('--user NAME', 'Whom it stands for.', values.name))
     .addOption(checkedFlag('--team NAME', 'The team that is charged as well.', values.name))
     .addOption(checkedFlag('--tier NAME', 'Its own tier, in place of the user’s.', values.name))
+    .addOption(checkedFlag('--scopes LIST', 'What it opens: requests,leases.', values.scopes))
     .addOption(checkedFlag('--expires-in DURATION', 'Such as 90d.', values.positiveDuration))
     .action(async (name: string, flags: CreateFlags) => end(await create(name, flags, io)))
   command('list', 'Show all keys, without their secrets.').action(async (flags: AdminFlags) =>
@@ -57,9 +60,10 @@ export function addKeysCommand(program: Command, io: Io, end: (code: ExitCode) =
 }
 
 function create(id: string, flags: CreateFlags, io: Io): Promise<ExitCode> {
-  const { user = null, team = null, tier = null, expiresIn = null } = flags
+  const { user = null, team = null, tier = null, scopes = null } = flags
+  const { expiresIn: expiresInMs = null } = flags
   return administer(flags, io, async (admin) => {
-    const issued = await createKey(admin, { id, user, team, tier, expiresInMs: expiresIn })
+    const issued = await createKey(admin, { id, user, team, tier, scopes, expiresInMs })
     printSecret(issued, flags, io)
   })
 }
@@ -75,11 +79,12 @@ function list(flags: AdminFlags, io: Io): Promise<ExitCode> {
         key.user ?? '-',
         key.team ?? '-',
         key.tier ?? '-',
+        key.scopes.join(),
         key.state,
         key.origin,
         key.expiresAt ?? 'never',
       ])
-      const head = ['KEY', 'USER', 'TEAM', 'TIER', 'STATE', 'ORIGIN', 'EXPIRES']
+      const head = ['KEY', 'USER', 'TEAM', 'TIER', 'SCOPES', 'STATE', 'ORIGIN', 'EXPIRES']
       io.stdout.write(columns([head, ...rows]))
     }
   })

@@ -2,8 +2,9 @@
 // not know: how they are shown, or how a caller's key is checked.
 import type { EpochMs } from '../core/clock.ts'
 import { KeyExists, type KeyRecord } from '../ledger/ledger.ts'
+import { scopesOf } from '../policy/identity.ts'
 import { createSecret, hashSecret } from '../policy/key-ring.ts'
-import type { KeyRule } from '../policy/subject.ts'
+import type { KeyRule, KeyScope } from '../policy/subject.ts'
 import { suggestion } from '../policy/suggest.ts'
 import { type Administration, AdminRefusal } from './administration.ts'
 
@@ -13,6 +14,8 @@ export interface KeySummary {
   readonly user: string | null
   readonly team: string | null
   readonly tier: string | null
+  /** What it opens. */
+  readonly scopes: readonly KeyScope[]
   /** Those of the configuration are changed there. */
   readonly origin: 'configured' | 'issued'
   readonly state: 'active' | 'expired' | 'revoked'
@@ -35,6 +38,8 @@ export interface NewKey {
   readonly user: string | null
   readonly team: string | null
   readonly tier: string | null
+  /** What it opens; null: the usual. */
+  readonly scopes: readonly KeyScope[] | null
   /** Null: it never expires. */
   readonly expiresInMs: number | null
 }
@@ -50,7 +55,7 @@ export async function listKeys({ ledger, rules, clock }: Administration): Promis
 
 /** @throws AdminRefusal when the name is taken, or its team or tier is not known. */
 export async function createKey(admin: Administration, wanted: NewKey): Promise<IssuedSecret> {
-  const { id, user, team, tier, expiresInMs } = wanted
+  const { id, user, team, tier, scopes, expiresInMs } = wanted
   refuseConfigured(admin, id)
   refuseUnknown('team', team, [...admin.rules().teams.keys()])
   refuseUnknown('tier', tier, [...admin.rules().tiers.keys()])
@@ -63,6 +68,7 @@ export async function createKey(admin: Administration, wanted: NewKey): Promise<
     user,
     team,
     tier,
+    scopes,
     createdAt: now,
     expiresAt: expiresInMs === null ? null : now + expiresInMs,
     revokedAt: null,
@@ -156,6 +162,7 @@ function summary(
     user: newest?.user ?? null,
     team: newest?.team ?? null,
     tier: newest?.tier ?? null,
+    scopes: [...scopesOf(newest ?? null)],
     origin,
     state: inForce.length > 0 ? 'active' : newest?.revokedAt === null ? 'expired' : 'revoked',
     secrets: inForce.length,

@@ -3,6 +3,7 @@
 import { z } from 'zod'
 import { formatUsd } from '../core/money.ts'
 import type { UsageQuery, UsageTotal } from '../ledger/ledger.ts'
+import { KEY_SCOPES } from '../policy/subject.ts'
 import { formatBudget } from '../policy/units.ts'
 import type { BudgetStanding } from './budgets.ts'
 import type { KeySummary } from './keys.ts'
@@ -18,6 +19,7 @@ export const keyView = z.object({
   user: z.string().nullable(),
   team: z.string().nullable(),
   tier: z.string().nullable(),
+  scopes: z.array(z.enum(KEY_SCOPES)).meta({ description: 'What it opens.' }),
   origin: z.enum(['configured', 'issued']),
   state: z.enum(['active', 'expired', 'revoked']),
   secrets: z.int().meta({ description: 'In force: two while a rotated secret has its grace.' }),
@@ -26,7 +28,9 @@ export const keyView = z.object({
 })
 
 export function viewOfKey(key: KeySummary): z.infer<typeof keyView> {
-  return { ...key, createdAt: isoOrNull(key.createdAt), expiresAt: isoOrNull(key.expiresAt) }
+  const { scopes, createdAt, expiresAt } = key
+  const instants = { createdAt: isoOrNull(createdAt), expiresAt: isoOrNull(expiresAt) }
+  return { ...key, scopes: [...scopes], ...instants }
 }
 
 export const budgetView = z.object({

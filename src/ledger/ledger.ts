@@ -158,6 +158,8 @@ export interface KeyRecord {
   readonly user: string | null
   readonly team: string | null
   readonly tier: string | null
+  /** What it opens, in words that a newer Headgate may have more of; null: the usual. */
+  readonly scopes: readonly string[] | null
   readonly createdAt: EpochMs
   /** From then on it is refused; null: never. */
   readonly expiresAt: EpochMs | null

@@ -209,6 +209,8 @@ describe('keys', () => {
       user: 'bob',
       team: null,
       tier: null,
+      // A key that opens nothing of the gateway's: a program of its own has other doors.
+      scopes: ['leases'],
       createdAt: NOON,
       expiresAt: null,
       revokedAt: null,

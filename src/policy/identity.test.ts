@@ -23,6 +23,9 @@ const ring = new KeyRing([
   keyOf('own-words', { user: 'eve' }),
   keyOf('hgk_revoked', { revokedAt: NOW + 1 }),
   keyOf('hgk_expired', { expiresAt: NOW }),
+  keyOf('hgk_leases', { scopes: ['leases'] }),
+  keyOf('hgk_all', { scopes: ['a word of later', 'leases:all'] }),
+  keyOf('hgk_none', { scopes: [] }),
   keyOf('hgk_lasting', { expiresAt: NOW + 1 }),
 ])
 
@@ -54,6 +57,7 @@ function who(claims: Partial<Claims>, changes: Partial<IdentitySettings> = {}, k
 const identified = (identity: object, isVirtual = false) => ({
   kind: 'identified',
   identity: { ...ANONYMOUS, ...identity },
+  scopes: new Set(['requests', 'leases']),
   isVirtual,
   maySayWho: expect.any(Boolean),
   isDistrusted: false,
@@ -184,5 +188,27 @@ describe('the word of a caller for whom it calls', () => {
       user: 'bob',
       may: false,
     })
+  })
+})
+
+describe('what a caller may come for', () => {
+  const opened = (claims: Partial<Claims>) => {
+    const found = who(claims)
+    return found.kind === 'identified' ? [...found.scopes] : found.reason
+  }
+
+  it('is the usual without a key, and with one that says nothing', () => {
+    expect(opened({})).toEqual(['requests', 'leases'])
+    expect(opened({ key: 'hgk_bob' })).toEqual(['requests', 'leases'])
+  })
+
+  it('is what the key says, and no word that is not known', () => {
+    expect(opened({ key: 'hgk_leases' })).toEqual(['leases'])
+    expect(opened({ credential: 'hgk_leases' })).toEqual(['leases'])
+    expect(opened({ key: 'hgk_none' })).toEqual([])
+  })
+
+  it('has leases of its own where it has everybody’s', () => {
+    expect(opened({ key: 'hgk_all' })).toEqual(['leases', 'leases:all'])
   })
 })

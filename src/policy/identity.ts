@@ -1,10 +1,17 @@
-// Who is calling. Owns: which of a caller's claims are believed. Must not know: headers' names, bodies,
-// or what a caller may use.
+// Who is calling. Owns: which of a caller's claims are believed, and what its key opens. Must not know:
+// headers' names, bodies, or how much a caller may use.
 import { BlockList, isIPv4, isIPv6 } from 'node:net'
 import type { EpochMs } from '../core/clock.ts'
 import { type KeyRing, looksLikeSecret } from './key-ring.ts'
 import type { IdentitySettings } from './settings.ts'
-import { ANONYMOUS, type Identity, type KeyRule } from './subject.ts'
+import {
+  ANONYMOUS,
+  type Identity,
+  KEY_SCOPES,
+  type KeyRule,
+  type KeyScope,
+  USUAL_SCOPES,
+} from './subject.ts'
 import { isName } from './values.ts'
 
 /** What a call says of its caller. Null or nothing: it does not say. */
@@ -46,6 +53,8 @@ export type Identified =
   | {
       readonly kind: 'identified'
       readonly identity: Identity
+      /** What the caller may come for. */
+      readonly scopes: ReadonlySet<KeyScope>
       /** What stands where the provider's key goes is a virtual key: it must never go upstream. */
       readonly isVirtual: boolean
       /** Whether the caller's word is taken for whom it calls. */
@@ -99,7 +108,8 @@ export function identify(
   if (named !== null && !isName(named)) return refused('bad_request', BAD_NAME)
   const identity = identityOf(key, named ?? key?.user ?? null)
   const isDistrusted = Boolean(claims.user) && !maySayWho && !key?.user
-  return { kind: 'identified', identity, isVirtual, maySayWho, isDistrusted }
+  const scopes = scopesOf(key)
+  return { kind: 'identified', identity, scopes, isVirtual, maySayWho, isDistrusted }
 }
 
 const KEY_MISSING =
@@ -138,6 +148,16 @@ function refusalOf(key: KeyRule | null, now: EpochMs): Refused | null {
   if (key.expiresAt !== null && key.expiresAt <= now)
     return refused('key_expired', `the Headgate key ${key.id} has expired: ask for another`)
   return null
+}
+
+const USUAL: ReadonlySet<KeyScope> = new Set(USUAL_SCOPES)
+
+/** What a key opens; null: of whoever may come without one. */
+export function scopesOf(key: Pick<KeyRule, 'scopes'> | null): ReadonlySet<KeyScope> {
+  const named = key?.scopes
+  if (!named) return USUAL
+  const leases = named.includes('leases:all') ? ['leases'] : []
+  return new Set(KEY_SCOPES.filter((scope) => [...named, ...leases].includes(scope)))
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })

@@ -45,3 +45,11 @@ export function limitsIn(group: LimitKeys): readonly Limit[] {
   const { requests, input_tokens, output_tokens, tokens, concurrency: slots } = group
   return [requests, input_tokens, output_tokens, tokens, slots].flatMap((limit) => limit ?? [])
 }
+
+/** The same of a group that is there for nothing else: without a limit it is a mistake. */
+export function someLimitsIn(group: LimitKeys, context: z.RefinementCtx): readonly Limit[] {
+  const limits = limitsIn(group)
+  const message = 'limits nothing, add a line such as requests: 1000/min'
+  if (limits.length === 0) context.issues.push({ code: 'custom', message, input: group })
+  return limits
+}

@@ -19,9 +19,10 @@ export function resolveRules(config: FileConfig): SubjectRules {
     users: mapped(config.users, ({ tier = null, team = null }) => ({ tier, team })),
     teams: mapped(config.teams, (team) => resolveShared(team, warnAt)),
     keys: (config.keys ?? []).map(
-      ({ id, sha256, user = null, team = null, tier = null, names_users }): KeyRule => {
+      ({ names_users, user = null, team = null, tier = null, scopes = null, ...key }): KeyRule => {
         const namesUsers = names_users ?? false
-        return { id, sha256, user, team, tier, namesUsers, expiresAt: null, revokedAt: null }
+        const lasts = { expiresAt: null, revokedAt: null }
+        return { ...key, user, team, tier, scopes, namesUsers, ...lasts }
       },
     ),
     warnAt,

@@ -49,7 +49,28 @@ describe('mistakes in the file', () => {
     'key-camel-case.yaml': [
       'key-camel-case.yaml:2:3: queue.maxWait: is not a known key, did you mean max_wait?',
     ],
+    'key-scope-unknown.yaml': [
+      'key-scope-unknown.yaml:4:24: keys[0].scopes[1]: "lease" is not known here, write requests, leases or leases:all',
+    ],
+    'key-scopes-empty.yaml': [
+      'key-scopes-empty.yaml:4:13: keys[0].scopes: the value opens nothing at all, name some or leave it out',
+    ],
     'key-twice.yaml': ['key-twice.yaml:3:3: max_wait: is written twice, keep one'],
+    'lease-origins.yaml': [
+      'lease-origins.yaml:3:6: leases.origins[0]: "*" is not an origin, write one without a path, such as https://host',
+      'lease-origins.yaml:3:11: leases.origins[1]: "https://*.example" is not an origin, write one without a path, such as https://host',
+      'lease-origins.yaml:3:32: leases.origins[2]: "https://app.example/page" is not an origin, write one without a path, such as https://host',
+      'lease-origins.yaml:3:58: leases.origins[3]: "app.example" is not an origin, write one without a path, such as https://host',
+    ],
+    'lease-ttl-above-max.yaml': [
+      'lease-ttl-above-max.yaml:1:9: leases: the value has default_ttl above max_ttl (30s and 1h where not written), write a shorter default_ttl',
+    ],
+    'lease-ttl-long.yaml': [
+      'lease-ttl-long.yaml:1:20: leases.max_ttl: "2d" is not a time from 1s to 24h, write one such as 30s',
+    ],
+    'lease-ttl-short.yaml': [
+      'lease-ttl-short.yaml:1:24: leases.default_ttl: "500ms" is not a time from 1s to 24h, write one such as 30s',
+    ],
     'limit-bad-window.yaml': [
       'limit-bad-window.yaml:5:19: providers.anthropic.limits[0].requests: "1000/minute" is not a limit, write AMOUNT/WINDOW [burst N] [bucket|sliding|fixed], such as 1000/min burst 50',
     ],
@@ -111,6 +132,21 @@ describe('mistakes in the file', () => {
     'provider-unknown.yaml': [
       'provider-unknown.yaml:2:3: providers.anthropics: is not a known key, did you mean anthropic?',
     ],
+    'resource-budget.yaml': [
+      'resource-budget.yaml:2:31: resources.claude.budget: is not a known key, known here: requests, input_tokens, output_tokens, tokens, concurrency',
+    ],
+    'resource-name-slash.yaml': [
+      'resource-name-slash.yaml:2:3: resources: "anthropic/claude" is not the name of a resource, write 1 to 100 letters, digits, dots, colons, - or _',
+    ],
+    'resource-one-limit.yaml': [
+      'resource-one-limit.yaml:2:11: resources.claude: "10/min" is not a group of keys, write them indented below',
+    ],
+    'resource-without-limits.yaml': [
+      'resource-without-limits.yaml:2:11: resources.claude: the value limits nothing, add a line such as requests: 1000/min',
+    ],
+    'resources-a-list.yaml': [
+      'resources-a-list.yaml:1:12: resources: the value is not a group of names, write each with a colon on a line below',
+    ],
     'several-mistakes.yaml': [
       'several-mistakes.yaml:1:8: store: "memori" is not a store, write memory or one such as redis://host:6379',
       'several-mistakes.yaml:3:13: queue.max_wait: "soon" is not a duration, write one such as 250ms, 60s, 10m or 1h30m',
@@ -163,7 +199,7 @@ describe('mistakes in the file', () => {
       'fallback-empty.yaml:2:13: fallbacks.claude-*: the value is an empty list, write at least one or leave it out',
     ],
     'key-of-another-version.yaml': [
-      'key-of-another-version.yaml:1:1: resources: is not a known key, known here: listen, store, on_store_failure, ledger, queue, max_body_memory, providers, tiers, default_tier, users, teams, keys, identity, fallbacks, fallback_after, prices, unknown_price, budget_warnings, admin, log',
+      'key-of-another-version.yaml:1:1: clusters: is not a known key, known here: listen, store, on_store_failure, ledger, queue, max_body_memory, providers, resources, leases, tiers, default_tier, users, teams, keys, identity, fallbacks, fallback_after, prices, unknown_price, budget_warnings, admin, log',
     ],
     'key-sha-short.yaml': [
       'key-sha-short.yaml:2:23: keys[0].sha256: the value is not a SHA-256, write its 64 hex digits in quotes',
@@ -443,6 +479,7 @@ describe('the order of sources', () => {
 
   it('takes everything that a file can say', () => {
     const { settings } = loadSettings(file, { EXAMPLE_KEY: 'sk-ant-example' }, GOOD)
+    const slots = { algorithm: 'concurrency', dimension: 'concurrency', source: 'configured' }
     const consumed = { algorithm: 'token_bucket', windowMs: 60_000, source: 'configured' }
     expect(settings).toEqual({
       host: '::1',
@@ -487,16 +524,36 @@ describe('the order of sources', () => {
                   windowMs: 86_400_000,
                   calendar: { unit: 'day', timeZone: 'Europe/Berlin' },
                 },
-                {
-                  algorithm: 'concurrency',
-                  dimension: 'concurrency',
-                  amount: 10,
-                  source: 'configured',
-                },
+                { ...slots, amount: 10 },
               ],
             },
           ],
         },
+      },
+      resources: new Map([
+        ['7', [{ ...slots, amount: 1 }]],
+        [
+          'anthropic-claude',
+          [
+            { ...consumed, dimension: 'requests', amount: 1000 },
+            { ...consumed, dimension: 'tokens', amount: 200_000 },
+            {
+              ...consumed,
+              dimension: 'tokens',
+              amount: 2_000_000,
+              algorithm: 'fixed_window',
+              windowMs: 86_400_000,
+              calendar: { unit: 'day', timeZone: 'UTC' },
+            },
+            { ...slots, amount: 10 },
+          ],
+        ],
+      ]),
+      leases: {
+        defaultTtlMs: 10_000,
+        maxTtlMs: 86_400_000,
+        maxPerCaller: 5,
+        origins: ['https://app.example'],
       },
       log: { level: 'warn', format: 'json' },
       ledger: {
@@ -522,6 +579,7 @@ describe('the order of sources', () => {
             user: 'alice',
             team: 'research',
             tier: 'free',
+            scopes: ['leases'],
             namesUsers: false,
             expiresAt: null,
             revokedAt: null,

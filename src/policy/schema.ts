@@ -1,7 +1,7 @@
 // The configuration file: which keys there are and what they hold. Owns: the schema, and the JSON
 // Schema made of it. Must not know: files, flags and variables.
 import { z } from 'zod'
-import { limitKeys, limitsIn } from './limit-schema.ts'
+import { limitKeys, someLimitsIn } from './limit-schema.ts'
 import { chosenKeys, listOf, section } from './section.ts'
 import { type PROVIDER_NAMES, SETTINGS, type Setting, upstreamSetting } from './setting-table.ts'
 import type { LimitRule } from './settings.ts'
@@ -14,14 +14,36 @@ const keyFor = <T>({ type, doc, defaultText }: Setting<T>) =>
 const limitRule = section(
   { match: values.glob.meta({ description: 'A model, with * for any letters.' }), ...limitKeys },
   'AMOUNT/WINDOW [burst N] [bucket|sliding|fixed], or a list of them, for each dimension; concurrency is a number.',
-).transform(({ match, ...byDimension }, context): LimitRule => {
-  const limits = limitsIn(byDimension)
-  if (limits.length === 0) {
-    const message = 'limits nothing, add a line such as requests: 1000/min'
-    context.issues.push({ code: 'custom', message, input: match })
-  }
-  return { match, limits }
-})
+).transform(
+  ({ match, ...byDimension }, context): LimitRule => ({
+    match,
+    limits: someLimitsIn(byDimension, context),
+  }),
+)
+
+const resource = section(
+  limitKeys,
+  'The limits of what is shared: AMOUNT/WINDOW for each dimension; concurrency is a number.',
+).transform(someLimitsIn)
+
+const leases = section(
+  {
+    default_ttl: keyFor(SETTINGS.leaseTtl),
+    max_ttl: keyFor(SETTINGS.maxLeaseTtl),
+    max_per_caller: keyFor(SETTINGS.maxLeasesPerCaller),
+    origins: z
+      .array(values.origin, { error: 'is not a list, write [https://app.example]' })
+      .optional()
+      .meta({ description: 'Origins of web pages that may ask for leases. Default: none.' }),
+  },
+  'How leases are given to those who ask for them.',
+).refine(
+  ({ default_ttl = SETTINGS.leaseTtl.default, max_ttl = SETTINGS.maxLeaseTtl.default }) =>
+    default_ttl <= max_ttl,
+  {
+    error: `has default_ttl above max_ttl (${SETTINGS.leaseTtl.defaultText} and ${SETTINGS.maxLeaseTtl.defaultText} where not written), write a shorter default_ttl`,
+  },
+)
 
 const floors = section(
   {
@@ -120,6 +142,12 @@ export const fileSchema = section(
       { anthropic: provider('anthropic').optional() },
       'The APIs behind the gate.',
     ).optional(),
+    resources: chosenKeys(
+      values.resourceName,
+      resource,
+      'What leases are asked for, by name, and its limits.',
+    ).optional(),
+    leases: leases.optional(),
     ...subjectKeys,
     identity: identity.optional(),
     fallbacks: chosenKeys(

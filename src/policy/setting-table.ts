@@ -149,6 +149,26 @@ export const SETTINGS = {
     default: 'refuse',
     doc: 'What becomes of a request under a budget whose model has no known price.',
   }),
+  leaseTtl: setting({
+    key: 'leases.default_ttl',
+    type: values.leaseTtl,
+    default: 30_000,
+    format: formatDuration,
+    doc: 'How long a lease lasts without a sign of life, where its caller asks for no other time.',
+  }),
+  maxLeaseTtl: setting({
+    key: 'leases.max_ttl',
+    type: values.leaseTtl,
+    default: 3_600_000,
+    format: formatDuration,
+    doc: 'The longest such time that a caller may ask for.',
+  }),
+  maxLeasesPerCaller: setting({
+    key: 'leases.max_per_caller',
+    type: values.wholeNumber(1),
+    default: 10_000,
+    doc: 'How many leases one caller may hold and wait for at once.',
+  }),
   logLevel: setting({
     key: 'log.level',
     option: { name: 'logLevel', flag: '--log-level LEVEL', variable: 'HEADGATE_LOG_LEVEL' },

@@ -67,6 +67,17 @@ export interface WebhookSettings {
   readonly secret: string
 }
 
+/** What may be asked of the coordinator. */
+export interface LeaseSettings {
+  /** How long a lease lasts without a sign of life, where its caller says nothing. */
+  readonly defaultTtlMs: number
+  readonly maxTtlMs: number
+  /** What one caller may have waiting and held at once, in one process. */
+  readonly maxPerCaller: number
+  /** Origins of web pages that may ask, such as `https://app.example`. */
+  readonly origins: readonly string[]
+}
+
 export interface Settings {
   readonly host: string
   /** 0 picks a free port. */
@@ -83,6 +94,9 @@ export interface Settings {
   }
   readonly maxBodyMemoryBytes: number
   readonly providers: { readonly anthropic: ProviderSettings }
+  /** The limits of each resource that leases are asked for, by its name. */
+  readonly resources: ReadonlyMap<string, readonly Limit[]>
+  readonly leases: LeaseSettings
   /** Who may use how much. */
   readonly rules: SubjectRules
   readonly identity: IdentitySettings

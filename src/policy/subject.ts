@@ -74,6 +74,14 @@ export type TeamRule = Pick<
   | 'overflow'
 >
 
+/** What a virtual key opens: `leases` are its own, `leases:all` everybody's, its own included. */
+export const KEY_SCOPES = ['requests', 'leases', 'leases:all'] as const
+
+export type KeyScope = (typeof KEY_SCOPES)[number]
+
+/** What is open to a key that says nothing of it, and to whoever may come without a key. */
+export const USUAL_SCOPES: readonly KeyScope[] = ['requests', 'leases']
+
 /** One secret of a virtual key, and whom it stands for. The secret itself is kept nowhere. */
 export interface KeyRule {
   /** SHA-256 of the secret, in lower-case hex. */
@@ -85,6 +93,8 @@ export interface KeyRule {
   readonly tier: string | null
   /** A service's key: it names the user that each call is for, in the header or the body. */
   readonly namesUsers?: boolean
+  /** Words that are no `KeyScope` open nothing. Null: `USUAL_SCOPES`. */
+  readonly scopes?: readonly string[] | null
   /** From then on it is refused; null: never. */
   readonly expiresAt: EpochMs | null
   readonly revokedAt: EpochMs | null

@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { LANES } from '../core/lane.ts'
 import { limitKeys } from './limit-schema.ts'
 import { chosenKeys, listOf, section } from './section.ts'
+import { KEY_SCOPES, USUAL_SCOPES } from './subject.ts'
 import { suggestion } from './suggest.ts'
 import { parseBudget, type WrittenBudget } from './units.ts'
 import * as values from './values.ts'
@@ -71,6 +72,13 @@ const key = section(
     names_users: values.truth
       .optional()
       .meta({ description: 'Whether it names the user that each call is for. Default: false.' }),
+    scopes: z
+      .array(values.scope, { error: 'is not a list, write [requests, leases]' })
+      .min(1, { error: 'opens nothing at all, name some or leave it out' })
+      .optional()
+      .meta({
+        description: `What it opens: ${KEY_SCOPES.join(', ')}. Default: ${USUAL_SCOPES.join(', ')}.`,
+      }),
   },
   'A virtual key, and whom it stands for.',
 )

@@ -5,6 +5,7 @@ import { z } from 'zod'
 import { parseLedgerAddress } from './ledger-address.ts'
 import { isLoopback } from './loopback.ts'
 import { parseStoreAddress } from './store-address.ts'
+import { KEY_SCOPES, type KeyScope } from './subject.ts'
 import { type Parsed, parseDuration, parsePrice, parseSize } from './units.ts'
 
 /** A value that is written as text. */
@@ -47,6 +48,14 @@ export const duration = textOf(parseDuration)
 
 export const positiveDuration = duration.refine((ms) => ms > 0, {
   error: 'is no time at all, write one such as 60s',
+})
+
+const SHORTEST_LEASE_MS = 1000
+const LONGEST_LEASE_MS = 86_400_000
+
+/** How long a lease may last without a sign of life. */
+export const leaseTtl = duration.refine((ms) => ms >= SHORTEST_LEASE_MS && ms <= LONGEST_LEASE_MS, {
+  error: 'is not a time from 1s to 24h, write one such as 30s',
 })
 
 export const size = textOf(parseSize)
@@ -110,6 +119,15 @@ export const baseUrl = textOf((text): Parsed<string> => {
   return { kind: 'parsed', value: url.href.replace(/\/+$/, '') }
 })
 
+/** Whose pages a browser shows, as it says so in the header `Origin`. */
+export const origin = textOf((text): Parsed<string> => {
+  const url = URL.canParse(text) ? new URL(text) : null
+  const isWebPage = url !== null && /^https?:$/.test(url.protocol) && !url.host.includes('*')
+  return isWebPage && url.href === `${url.origin}/`
+    ? { kind: 'parsed', value: url.origin }
+    : { kind: 'refused', why: 'is not an origin, write one without a path, such as https://host' }
+})
+
 /** A header can carry it: no spaces, no line ends, nothing beyond ASCII. */
 export const secret = textOf((text) =>
   /^[\x21-\x7e]+$/.test(text)
@@ -157,6 +175,26 @@ export const name = textOf((text) =>
         why: `is not a name, write 1 to ${LONGEST_NAME} characters, in quotes if they are digits`,
       },
 )
+
+/** What leases are asked for. Names with a slash are the gate's own to give. */
+export const resourceName = textOf((text) =>
+  /^[\w.:-]{1,100}$/.test(text)
+    ? { kind: 'parsed', value: text }
+    : {
+        kind: 'refused',
+        why: 'is not the name of a resource, write 1 to 100 letters, digits, dots, colons, - or _',
+      },
+)
+
+export const scope = oneOf(...KEY_SCOPES)
+
+/** Scopes of a key as the command line has them: with commas between. */
+export const scopes = textOf((text): Parsed<KeyScope[]> => {
+  const words = z.array(scope).safeParse(text.split(','))
+  return words.success
+    ? { kind: 'parsed', value: words.data }
+    : { kind: 'refused', why: `is not a list of scopes, write ${listed(KEY_SCOPES)}, with commas` }
+})
 
 export const sha256 = textOf((text) =>
   /^[\da-f]{64}$/i.test(text)

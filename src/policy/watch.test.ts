@@ -119,6 +119,8 @@ describe('keys that need a new start', () => {
     const old = settingsOf({})
     expect(needsRestart(old, settingsOf({}))).toEqual([])
     expect(needsRestart(old, settingsOf({ maxWait: '1s' }))).toEqual([])
+    const config = path.join(import.meta.dirname, 'fixtures/leases.yaml')
+    expect(needsRestart(old, settingsOf({ config }))).toEqual([])
     const next = settingsOf({ port: '1', ledger: 'off', logLevel: 'debug' })
     expect(needsRestart(old, next)).toEqual(['listen', 'ledger', 'log'])
   })

@@ -62,9 +62,26 @@ describe('headgate keys', () => {
     const { out } = await here.run('keys', 'list')
     expect(out).not.toContain(made.out.trim())
     const [head, fixed, issued] = out.split('\n').map((line) => line.split(/ {2,}/))
-    expect(head).toEqual(['KEY', 'USER', 'TEAM', 'TIER', 'STATE', 'ORIGIN', 'EXPIRES'])
-    expect(fixed).toEqual(['fixed', 'alice', '-', '-', 'active', 'configured', 'never'])
-    expect(issued?.slice(0, 6)).toEqual(['ci', 'bob', '-', '-', 'active', 'issued'])
+    expect(head).toEqual(['KEY', 'USER', 'TEAM', 'TIER', 'SCOPES', 'STATE', 'ORIGIN', 'EXPIRES'])
+    expect(fixed).toEqual([
+      'fixed',
+      'alice',
+      '-',
+      '-',
+      'requests,leases',
+      'active',
+      'configured',
+      'never',
+    ])
+    expect(issued?.slice(0, 7)).toEqual([
+      'ci',
+      'bob',
+      '-',
+      '-',
+      'requests,leases',
+      'active',
+      'issued',
+    ])
   })
 
   it('rotates and revokes', async () => {
@@ -83,6 +100,19 @@ describe('headgate keys', () => {
     })
     const { keys } = JSON.parse((await here.run('keys', 'list', '--json')).out)
     expect(keys[1]).toMatchObject({ id: 'ci', state: 'revoked' })
+  })
+
+  it('gives a key what it opens, and keeps that when it is rotated', async () => {
+    await using here = await openFolder()
+    await here.run('keys', 'create', 'worker', '--scopes', 'leases')
+    await here.run('keys', 'create', 'chief', '--scopes', 'leases:all,requests')
+    await here.run('keys', 'rotate', 'worker')
+    const { keys } = JSON.parse((await here.run('keys', 'list', '--json')).out)
+    expect(keys).toMatchObject([
+      { id: 'fixed', scopes: ['requests', 'leases'] },
+      { id: 'worker', scopes: ['leases'], secrets: 2 },
+      { id: 'chief', scopes: ['requests', 'leases', 'leases:all'] },
+    ])
   })
 
   it('says in one line what is wrong', async () => {
@@ -107,6 +137,10 @@ describe('headgate keys', () => {
     expect(await failure('create', 'x', '--expires-in', 'soon')).toEqual([
       2,
       expect.stringContaining('is not a duration'),
+    ])
+    expect(await failure('create', 'x', '--scopes', 'leases,all')).toEqual([
+      2,
+      expect.stringContaining('is not a list of scopes, write requests, leases or leases:all'),
     ])
     expect(await failure('list', '--ledger', 'mysql://x')).toEqual([
       2,

@@ -239,7 +239,7 @@ describe('keys', () => {
     await using gate = await openAdmin()
     const made = await gate.ask('/headgate/v1/keys', {
       method: 'POST',
-      body: { id: 'ci', user: 'bob', tier: 'pro', expiresIn: '90d' },
+      body: { id: 'ci', user: 'bob', tier: 'pro', scopes: ['leases'], expiresIn: '90d' },
     })
     expect(made).toMatchObject({ status: 201, body: { id: 'ci' } })
     expect(gate.happened).toEqual(['changed'])
@@ -252,10 +252,16 @@ describe('keys', () => {
     expect(text).not.toContain(made.body.secret)
     const { keys } = JSON.parse(text)
     expect(keys).toHaveLength(2)
-    expect(keys[0]).toMatchObject({ id: 'fixed', origin: 'configured', state: 'active' })
+    expect(keys[0]).toMatchObject({
+      id: 'fixed',
+      scopes: ['requests', 'leases'],
+      origin: 'configured',
+      state: 'active',
+    })
     expect(keys[1]).toMatchObject({
       id: 'ci',
       user: 'bob',
+      scopes: ['leases'],
       origin: 'issued',
       state: 'active',
       secrets: 1,
@@ -293,6 +299,8 @@ describe('keys', () => {
     expect(await refusalOf({ id: 'x', tier: 'pto' })).toEqual([400, 'tier'])
     expect(await refusalOf({ id: 'x', team: 'sales' })).toEqual([400, 'team'])
     expect(await refusalOf({ id: 'x', expiresIn: 'soon' })).toEqual([400, 'expiresIn'])
+    expect(await refusalOf({ id: 'x', scopes: [] })).toEqual([400, 'scopes'])
+    expect(await refusalOf({ id: 'x', scopes: ['lease'] })).toEqual([400, 'scopes.0'])
     expect(await refusalOf({ id: 'x', admin: true })).toEqual([400, 'body'])
     expect(await refusalOf({ id: 'fixed' })).toEqual([409, 'id'])
     expect(await refusalOf({ id: 'x' })).toEqual([201, undefined])

@@ -358,6 +358,19 @@ keys:
     expect(gate.emulator.report().totals.requests).toBe(0)
   })
 
+  it('is refused with a key that does not open requests, before anything is counted', async () => {
+    const scoped = KEYS.replace('user: bob', 'user: bob, scopes: [leases]')
+    await using gate = await open({ config: scoped })
+    const error = await refusalOf(messages(gate.client({ apiKey: SECRET, maxRetries: 2 })))
+    expect(error).toBeInstanceOf(Anthropic.PermissionDeniedError)
+    expect(error.message).toContain(
+      'the key ci does not open requests: ask for one with the scope requests',
+    )
+    expect(gate.of('turned_away')).toEqual([expect.objectContaining({ reason: 'scope_missing' })])
+    expect(gate.emulator.report().totals.requests).toBe(0)
+    expect(await gate.wired.store.look('user/bob')).toBeNull()
+  })
+
   it('is what a header says only where its sender is trusted', async () => {
     await using gate = await open({ config: `${FREE}\nidentity: { trusted: [10.0.0.0/8] }` })
     await messages(gate.client(), 'x', as('alice'))

@@ -165,7 +165,7 @@ describe('a ledger', () => {
   it('is opened by many processes at once', async () => {
     const all = await Promise.all(Array.from({ length: 4 }, () => open(url)))
     await Promise.all(all.map(({ ledger }, i) => ledger.settle(spendingOf(`by-${i}`, 1))))
-    expect(await run(url, 'select version from headgate.version')).toEqual([{ version: 1 }])
+    expect(await run(url, 'select version from headgate.version')).toEqual([{ version: 2 }])
     expect(await all[0]?.ledger.total(ALWAYS)).toMatchObject({ cost: 4 })
   })
 
@@ -252,7 +252,7 @@ describe('a ledger’s URL', () => {
   it('of a record that a newer Headgate wrote is refused', async () => {
     const url = await server.freshDatabase()
     await open(url)
-    await run(url, 'update headgate.version set version = 2')
+    await run(url, 'update headgate.version set version = 999')
     const failure = await failureOf(url)
     expect(failure).toBeInstanceOf(LedgerSetupError)
     expect(failure.message).toContain('a newer Headgate wrote it')

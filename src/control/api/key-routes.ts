@@ -1,6 +1,7 @@
 // HTTP for virtual keys. Must not know: what a key is, or where it is kept.
 import { createRoute } from '@hono/zod-openapi'
 import { z } from 'zod'
+import { USUAL_SCOPES } from '../../policy/subject.ts'
 import * as values from '../../policy/values.ts'
 import { createKey, listKeys, revokeKey, rotateKey } from '../keys.ts'
 import { keyView, viewOfKey } from '../views.ts'
@@ -32,6 +33,13 @@ const create = createRoute({
         user: values.name.optional(),
         team: values.name.optional(),
         tier: values.name.optional(),
+        scopes: z
+          .array(values.scope)
+          .min(1)
+          .optional()
+          .meta({
+            description: `What it opens; without it ${USUAL_SCOPES.join(' and ')}.`,
+          }),
         expiresIn: values.positiveDuration.optional().meta({ description: 'Such as 90d.' }),
       }),
     ),
@@ -79,8 +87,9 @@ const rotate = createRoute({
 export const addKeyRoutes: AddRoutes = (app, { admin, changed }) => {
   app.openapi(list, async (c) => c.json({ keys: (await listKeys(admin)).map(viewOfKey) }, 200))
   app.openapi(create, async (c) => {
-    const { id, user = null, team = null, tier = null, expiresIn = null } = c.req.valid('json')
-    const issued = await createKey(admin, { id, user, team, tier, expiresInMs: expiresIn })
+    const { user = null, team = null, tier = null, scopes = null, ...more } = c.req.valid('json')
+    const { id, expiresIn: expiresInMs = null } = more
+    const issued = await createKey(admin, { id, user, team, tier, scopes, expiresInMs })
     await changed()
     return c.json(issued, 201)
   })

@@ -109,6 +109,7 @@ const secret = z.object({
   user: textOrNull,
   team: textOrNull,
   tier: textOrNull,
+  scopes: z.array(z.string()).nullable(),
   createdAt: integer,
   expiresAt: integer.nullable(),
   revokedAt: integer.nullable(),

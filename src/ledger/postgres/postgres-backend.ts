@@ -116,8 +116,8 @@ export class PostgresBackend implements LedgerBackend {
   }
 
   async addKey(key: KeyRecord): Promise<void> {
-    const { sha256, id, user, team, tier, createdAt, expiresAt, revokedAt } = key
-    const values = [sha256, id, user, team, tier, createdAt, expiresAt, revokedAt]
+    const { sha256, id, user, team, tier, scopes, createdAt, expiresAt, revokedAt } = key
+    const values = [sha256, id, user, team, tier, scopes, createdAt, expiresAt, revokedAt]
     if (!(await this.#call(answers.isDone, 'add_key', ...values))) throw new KeyExists(id)
   }
 
@@ -172,4 +172,4 @@ export class PostgresBackend implements LedgerBackend {
   }
 }
 
-type Value = string | number | null
+type Value = string | number | readonly string[] | null

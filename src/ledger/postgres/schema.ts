@@ -5,6 +5,7 @@ import { LedgerSetupError } from '../ledger.ts'
 import { accountFunctions } from './accounts.sql.ts'
 import type { PostgresAddress } from './address.ts'
 import { asOpeningError } from './failure.ts'
+import { keyScopes } from './key-scopes.sql.ts'
 import { lifeFunctions } from './lives.sql.ts'
 import { readingFunctions } from './reading.sql.ts'
 import { registryFunctions } from './registry.sql.ts'
@@ -26,7 +27,7 @@ const FIRST: readonly Migration[] = [
 ]
 
 /** In order; the schema says how many it has had. Never edited once released: added to. */
-const MIGRATIONS: readonly Migration[] = [(s) => FIRST.map((part) => part(s)).join('\n')]
+const MIGRATIONS: readonly Migration[] = [(s) => FIRST.map((part) => part(s)).join('\n'), keyScopes]
 
 /**
  * @throws LedgerSetupError when this user may not, or a newer Headgate was here.

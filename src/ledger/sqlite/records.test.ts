@@ -2,6 +2,7 @@ import Database from 'better-sqlite3'
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { LedgerCall, Reservation, UsageEvent } from '../ledger.ts'
 import { Records } from './records.ts'
+import { RegistryTables } from './registry-tables.ts'
 import { migrate } from './schema.ts'
 
 const NOON = Date.parse('2026-05-20T12:00:00Z')
@@ -108,6 +109,19 @@ test('a sum that could not be exact fails, and leaves what there was', () => {
   const event = { ...huge.event, cost: Number.MAX_SAFE_INTEGER }
   expect(() => records.commit([settle('c'), { kind: 'settle', event }])).toThrow(/CHECK/)
   expect(records.balances([budget], NOON)).toMatchObject([{ spent: 5 }])
+})
+
+test('a ledger of before keys had scopes is brought up to date, with its keys', () => {
+  database.exec('ALTER TABLE keys DROP COLUMN scopes')
+  database.exec(`INSERT INTO keys VALUES ('aa', 'old', NULL, NULL, NULL, ${NOON}, NULL, NULL)`)
+  database.pragma('user_version = 1')
+  migrate(database, ':memory:')
+  const registry = new RegistryTables(database)
+  const key = { sha256: 'aa', id: 'old', user: null, team: null, tier: null, scopes: null }
+  const old = { ...key, createdAt: NOON, expiresAt: null, revokedAt: null }
+  const next = { ...old, sha256: 'bb', id: 'new', scopes: ['leases'] }
+  registry.addKey(next)
+  expect(registry.read().keys).toEqual([next, old])
 })
 
 test('a ledger that is up to date is not migrated again', () => {

@@ -19,9 +19,15 @@ interface OverrideRow {
   readonly timeZone: string
 }
 
+/** A key as its table has it. */
+interface KeyRow extends Omit<KeyRecord, 'scopes'> {
+  /** JSON. */
+  readonly scopes: string | null
+}
+
 export type NextSecret = Parameters<Ledger['rotateKey']>[1]
 
-const KEY = `sha256, id, user, team, tier, created_at AS createdAt, expires_at AS expiresAt, revoked_at AS revokedAt`
+const KEY = `sha256, id, user, team, tier, scopes, created_at AS createdAt, expires_at AS expiresAt, revoked_at AS revokedAt`
 const IN_FORCE = 'id = ? AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?)'
 
 /** Each change counts the revision up, in the transaction that its caller has begun. */
@@ -39,7 +45,7 @@ export class RegistryTables {
 
   read(): Registry {
     const keys = this.#database
-      .prepare<[], KeyRecord>(`SELECT ${KEY} FROM keys ORDER BY created_at, id, sha256`)
+      .prepare<[], KeyRow>(`SELECT ${KEY} FROM keys ORDER BY created_at, id, sha256`)
       .all()
     const overrides = this.#database
       .prepare<[], OverrideRow>(
@@ -48,7 +54,10 @@ export class RegistryTables {
       .all()
     return {
       revision: this.revision(),
-      keys,
+      keys: keys.map(({ scopes, ...key }) => ({
+        ...key,
+        scopes: scopes === null ? null : JSON.parse(scopes),
+      })),
       overrides: overrides.map(({ subject, amount, unit, timeZone }) => ({
         subject,
         amount,
@@ -60,7 +69,8 @@ export class RegistryTables {
   /** False when the name is taken by a key that is in force. */
   addKey(record: KeyRecord): boolean {
     if (this.#inForce(record.id, record.createdAt)) return false
-    this.#insert(record)
+    const { scopes } = record
+    this.#insert({ ...record, scopes: scopes === null ? null : JSON.stringify(scopes) })
     return this.#changed()
   }
 
@@ -101,19 +111,20 @@ export class RegistryTables {
   }
 
   /** The newest secret of a key that is in force. */
-  #inForce(id: string, at: EpochMs): KeyRecord | undefined {
+  #inForce(id: string, at: EpochMs): KeyRow | undefined {
     return this.#database
-      .prepare<[string, EpochMs], KeyRecord>(
+      .prepare<[string, EpochMs], KeyRow>(
         `SELECT ${KEY} FROM keys WHERE ${IN_FORCE} ORDER BY created_at DESC LIMIT 1`,
       )
       .get(id, at)
   }
 
-  #insert(record: KeyRecord): void {
+  #insert(row: KeyRow): void {
     this.#database
       .prepare(`
-        INSERT INTO keys VALUES (@sha256, @id, @user, @team, @tier, @createdAt, @expiresAt, @revokedAt)`)
-      .run(record)
+        INSERT INTO keys (sha256, id, user, team, tier, scopes, created_at, expires_at, revoked_at)
+        VALUES (@sha256, @id, @user, @team, @tier, @scopes, @createdAt, @expiresAt, @revokedAt)`)
+      .run(row)
   }
 
   #changed(): true {

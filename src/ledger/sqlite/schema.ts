@@ -113,8 +113,11 @@ CREATE TABLE overrides (
 ) STRICT, WITHOUT ROWID;
 `
 
+/** A JSON list, or null for the usual. */
+const KEY_SCOPES = 'ALTER TABLE keys ADD COLUMN scopes TEXT'
+
 /** In order; the file's `user_version` says how many it has had. Never edited once released: added to. */
-const MIGRATIONS: readonly string[] = [FIRST]
+const MIGRATIONS: readonly string[] = [FIRST, KEY_SCOPES]
 
 /** @throws LedgerSetupError when the file is another program's, or a newer Headgate's. */
 export function migrate(database: Database.Database, file: string): void {
