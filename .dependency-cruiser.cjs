@@ -4,6 +4,7 @@
 /** A room, or one file of it, that another may import. */
 const rooms = {
   core: [],
+  client: [],
   stores: ['core'],
   providers: ['core'],
   estimate: ['core'],
@@ -13,8 +14,21 @@ const rooms = {
   telemetry: ['core', 'ledger'],
   backends: ['core', 'policy', 'ledger', 'stores'],
   dispatch: ['core', 'policy', 'ledger', 'providers', 'estimate', 'telemetry'],
+  upstream: ['core', 'providers', 'dispatch'],
+  engine: [
+    'core',
+    'policy',
+    'ledger',
+    'providers',
+    'estimate',
+    'telemetry',
+    'backends',
+    'dispatch',
+    'upstream',
+  ],
   gateway: ['core', 'policy', 'providers', 'estimate', 'telemetry', 'dispatch'],
   middleware: ['core', 'policy', 'ledger', 'dispatch', 'backends'],
+  library: ['core', 'client', 'policy', 'ledger', 'providers', 'dispatch', 'engine'],
   control: ['core', 'policy', 'ledger', 'telemetry', 'dispatch'],
 }
 rooms.cli = Object.keys(rooms)

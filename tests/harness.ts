@@ -13,10 +13,10 @@ import { seededRandom } from '../src/core/random.ts'
 import type { Refusal } from '../src/core/refusal.ts'
 import type { CallFacts, Outcome } from '../src/dispatch/events.ts'
 import { type Emulator, type EmulatorOptions, startEmulator } from '../src/emulator/emulator.ts'
-import type { UndiciUpstreamOptions } from '../src/gateway/undici-upstream.ts'
 import type { BudgetWarning } from '../src/ledger/ledger.ts'
 import { loadSettings } from '../src/policy/resolve.ts'
 import type { ProviderSettings, Settings } from '../src/policy/settings.ts'
+import type { UndiciUpstreamOptions } from '../src/upstream/undici-upstream.ts'
 
 export const MODEL = 'claude-sonnet-5'
 
@@ -131,7 +131,7 @@ export async function openHarness(options: HarnessOptions = {}): Promise<Harness
 }
 
 /** What the file says, a ledger only where it names one, and what the options say on top. */
-function settingsFor(options: HarnessOptions, upstream: string): Settings {
+export function settingsFor(options: HarnessOptions, upstream: string): Settings {
   const written = writtenSettings(options.config ?? '')
   return {
     ...written,
@@ -158,7 +158,7 @@ function writtenSettings(config: string): Settings {
   }
 }
 
-function recorderInto(happenings: Happening[]): GatewayEvents {
+export function recorderInto(happenings: Happening[]): GatewayEvents {
   return {
     settled: (facts, outcome, status, actual) =>
       happenings.push({ kind: 'settled', facts, outcome, status, actual }),
@@ -181,7 +181,7 @@ function recorderInto(happenings: Happening[]): GatewayEvents {
   }
 }
 
-function isOf<K extends Happening['kind']>(
+export function isOf<K extends Happening['kind']>(
   happening: Happening,
   kind: K,
 ): happening is Extract<Happening, { kind: K }> {

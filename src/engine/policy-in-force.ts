@@ -2,12 +2,10 @@
 // both together and handing them to those who carry them out. Must not know: when a file is read, or
 // how a ledger is watched.
 import type { GateSettings } from '../core/admission.ts'
-import type { UpstreamBase } from '../dispatch/call-context.ts'
 import type { CallRules } from '../dispatch/call-rules.ts'
-import type { DoorRules } from '../gateway/gateway.ts'
+import type { UpstreamBase } from '../dispatch/upstream.ts'
 import type { Registry } from '../ledger/ledger.ts'
 import { Prices } from '../ledger/prices.ts'
-import { trustRules } from '../policy/identity.ts'
 import { KeyRing } from '../policy/key-ring.ts'
 import { limitsOf, type Settings } from '../policy/settings.ts'
 import { Subjects } from '../policy/subjects.ts'
@@ -16,25 +14,23 @@ import type { Provider } from '../providers/provider.ts'
 export class PolicyInForce {
   #settings: Settings
   #registry: Registry | null
-  readonly #keys: KeyRing
+  /** The same for its whole life: what it holds is replaced. */
+  readonly keys: KeyRing
   #subjects: Subjects
   #callRules: CallRules
-  #doorRules: DoorRules
   /** Parsed once for each address. */
   #base: { readonly url: string; readonly base: UpstreamBase } = { url: '', base: NO_BASE }
-  /** Is told when anything has changed. */
-  onChange: () => void = () => {}
-  /** Is told when limits may have changed; after `onChange`. */
+  readonly #listeners: (() => void)[] = []
+  /** Is told when limits may have changed, after those who hear of all changes. */
   onNewLimits: () => void = () => {}
 
   constructor(settings: Settings, registry: Registry | null) {
     this.#settings = settings
     this.#registry = registry
-    this.#keys = new KeyRing(settings.rules.keys)
-    this.#keys.replaceIssued(registry?.keys ?? [])
+    this.keys = new KeyRing(settings.rules.keys)
+    this.keys.replaceIssued(registry?.keys ?? [])
     this.#subjects = new Subjects(settings.rules, registry?.overrides)
     this.#callRules = this.#makeCallRules()
-    this.#doorRules = this.#makeDoorRules()
   }
 
   get settings(): Settings {
@@ -45,28 +41,28 @@ export class PolicyInForce {
     return this.#callRules
   }
 
-  get doorRules(): DoorRules {
-    return this.#doorRules
+  /** Is told when anything has changed. For as long as the policy lasts. */
+  onChange(listener: () => void): void {
+    this.#listeners.push(listener)
   }
 
   /** The file has changed. */
   replaceSettings(settings: Settings): void {
     this.#settings = settings
-    this.#keys.replaceConfigured(settings.rules.keys)
+    this.keys.replaceConfigured(settings.rules.keys)
     this.#subjects = new Subjects(settings.rules, this.#registry?.overrides)
     this.#callRules = this.#makeCallRules()
-    this.#doorRules = this.#makeDoorRules()
-    this.onChange()
+    for (const listener of this.#listeners) listener()
     this.onNewLimits()
   }
 
   /** An administrator has changed keys or budgets. */
   replaceRegistry(registry: Registry): void {
     this.#registry = registry
-    this.#keys.replaceIssued(registry.keys)
+    this.keys.replaceIssued(registry.keys)
     this.#subjects = this.#subjects.withOverrides(registry.overrides)
     this.#callRules = { ...this.#callRules, subjects: this.#subjects }
-    this.onChange()
+    for (const listener of this.#listeners) listener()
   }
 
   /** Where a provider's calls go. */
@@ -76,11 +72,11 @@ export class PolicyInForce {
     return this.#base.base
   }
 
-  /** What is said of a resource: a subject's own, or a provider's, known by its limit group. */
+  /** What is said of a resource: one that has a name, a subject's own, or a provider's, known by its limit group. */
   gateSettings(resource: string): GateSettings {
     const { providers, queue } = this.#settings
     const { agingMs, maxQueued } = queue
-    const own = this.#subjects.limitsOf(resource)
+    const own = this.#settings.resources.get(resource) ?? this.#subjects.limitsOf(resource)
     if (own) return { limits: own, learns: false, agingMs, maxQueued, floors: NO_FLOORS }
     const { limits, floors } = providers.anthropic
     const group = resource.slice(resource.lastIndexOf('/') + 1)
@@ -101,17 +97,6 @@ export class PolicyInForce {
       sendsUnpriced: unknownPrice === 'allow',
       fallbacks,
       fallbackAfterMs,
-    }
-  }
-
-  #makeDoorRules(): DoorRules {
-    const { identity, queue, providers, rules } = this.#settings
-    return {
-      keys: this.#keys,
-      trust: trustRules(identity, rules.tiers),
-      userHeader: identity.userHeader,
-      maxWaitMs: queue.maxWaitMs,
-      ownKeyOf: () => providers.anthropic.apiKey,
     }
   }
 }

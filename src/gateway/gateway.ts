@@ -6,13 +6,13 @@ import { type AddressInfo, Server as NetServer } from 'node:net'
 import type { Clock } from '../core/clock.ts'
 import { Deadlines } from '../core/deadlines.ts'
 import { REFUSALS, type RefusalReason } from '../core/refusal.ts'
+import { type CallerWishes, readWishes } from '../dispatch/caller-wishes.ts'
 import type { Dispatcher } from '../dispatch/dispatcher.ts'
 import { type Identified, identify, type TrustRules } from '../policy/identity.ts'
 import { type KeyRing, looksLikeSecret } from '../policy/key-ring.ts'
 import type { Provider } from '../providers/provider.ts'
 import { PROVIDERS, type Route, routeProvider } from '../providers/providers.ts'
 import { BodyBudget, dropBody, readBody } from './body.ts'
-import { type CallerWishes, readWishes } from './caller-wishes.ts'
 import { forwardedHeaders } from './headers.ts'
 import { HttpCaller, sendRefusal, writeRefusal } from './http-caller.ts'
 import { patienceOf } from './patience.ts'
@@ -188,6 +188,11 @@ export class Gateway {
       this.#refuse(request, response, provider, id, who.reason, `Headgate: ${who.message}.`)
       return
     }
+    if (!who.scopes.has('requests')) {
+      const message = `Headgate: the key ${who.identity.key} does not open requests: ask for one with the scope requests.`
+      this.#refuse(request, response, provider, id, 'scope_missing', message)
+      return
+    }
     if (who.isDistrusted) this.#options.distrusted(address)
     if (who.isVirtual && ownKey === null) {
       this.#refuse(request, response, provider, id, 'forbidden', noKeyFor(provider))
@@ -242,6 +247,7 @@ export class Gateway {
           ownKey,
           operation.body === 'stream',
         ),
+        base: null,
         body: operation.body === 'stream' ? request : body,
         identity: who.identity,
         believesBody: trust.metadataUser && who.maySayWho,
