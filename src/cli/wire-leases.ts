@@ -50,14 +50,16 @@ function leasePolicy({ dispatcher, policy }: Engine): LeasePolicy {
     ownResource(name, group) {
       const { apiKey } = settings.providers.anthropic
       const provider = PROVIDERS.find((one) => one.name === name)
-      if (!provider || apiKey === null) return null
-      return dispatcher.resourceOf(provider, { 'x-api-key': apiKey }, groupOf(group)).name
+      const limitGroup = groupOf(group)
+      if (!provider || apiKey === null || limitGroup === null) return null
+      return dispatcher.resourceOf(provider, { 'x-api-key': apiKey }, limitGroup).name
     },
   }
 }
 
-/** A model may be named as well as its group. */
-function groupOf(name: string): string {
-  const group = name.replace(/-fast$/, '')
-  return limitGroupOf(group, group !== name)
+/** A model may be named as well as its group. Null: no model has this name. */
+function groupOf(name: string): string | null {
+  const model = name.replace(/-fast$/, '')
+  const group = limitGroupOf(model, model !== name)
+  return group.startsWith('unknown') ? null : group
 }

@@ -120,9 +120,8 @@ export async function wire(options: WireOptions): Promise<Wired> {
     },
     async close() {
       isReady = false
-      const isDrained = desk.drain()
+      await desk.drain()
       await gateway.close()
-      await isDrained
       await engine.close()
     },
   }

@@ -3,6 +3,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { METRICS_CONTENT_TYPE, type MetricsSource, metricsText } from '../telemetry/metrics.ts'
 import { type ApiOptions, createApi, isAdminPath } from './api/api.ts'
+import { isFromHere } from './from-here.ts'
+import { isLeasePath, LeaseDoor, type LeaseDoorOptions } from './leases/lease-door.ts'
 import { PROBLEM_TYPE, type Problem, problem } from './problem.ts'
 import { type StatusSource, statusOf } from './status.ts'
 
@@ -13,6 +15,8 @@ export interface ControlOptions extends StatusSource, MetricsSource {
   readonly failed: (error: unknown) => void
   /** @default nobody administers */
   readonly administration?: Omit<ApiOptions, 'failed'>
+  /** Null: nobody asks for leases here. @default null */
+  readonly leases?: LeaseDoorOptions | null
 }
 
 const NOBODY_ADMINISTERS: Omit<ApiOptions, 'failed'> = {
@@ -47,21 +51,28 @@ export function createControl(
     ...options.administration,
     failed: options.failed,
   })
+  const door = options.leases && new LeaseDoor(options.leases, options.clock, options.failed)
+  const fail = (response: ServerResponse) => (error: unknown) => {
+    options.failed(error)
+    response.destroy()
+  }
   return (request, response) => {
     const path = pathOf(request)
     const isOwn = path in answers || path === '/headgate' || path.startsWith('/headgate/')
     if (!isOwn) return false
+    if (door && isLeasePath(path)) {
+      door.answer(request, response).catch(fail(response))
+      return true
+    }
     const isForAnyMachine = PUBLIC.has(path) || isAdminPath(path)
     const probe = answers[path]
+    // Names of flows and resources are no secrets, but no stranger's business either.
     if (!isForAnyMachine && !isFromHere(request)) {
       sendProblem(response, problem(403, 'The control plane answers this machine only.'))
     } else if (probe && request.method !== 'GET' && request.method !== 'HEAD') {
       sendProblem(response, problem(405, `${path} is read with GET.`))
     } else {
-      Promise.resolve(probe ? probe(response) : api(request, response)).catch((error: unknown) => {
-        options.failed(error)
-        response.destroy()
-      })
+      Promise.resolve(probe ? probe(response) : api(request, response)).catch(fail(response))
     }
     return true
   }
@@ -76,12 +87,6 @@ function pathOf(request: IncomingMessage): string {
   const url = request.url ?? '/'
   const query = url.indexOf('?')
   return query < 0 ? url : url.slice(0, query)
-}
-
-/** Names of flows and resources are no secrets, but no stranger's business either. */
-function isFromHere(request: IncomingMessage): boolean {
-  const address = request.socket.remoteAddress ?? ''
-  return address === '::1' || /^(::ffff:)?127\./.test(address)
 }
 
 function sendJson(response: ServerResponse, status: number, value: unknown): void {

@@ -14,6 +14,8 @@ export const problemSchema = z.object({
   status: z.int(),
   detail: z.string().meta({ description: 'What is wrong, and what to do.' }),
   errors: z.array(fieldProblem).optional().meta({ description: 'What is wrong of what was sent.' }),
+  reason: z.string().optional().meta({ description: 'Of leases: why, in a word for programs.' }),
+  retryAfterMs: z.int().optional().meta({ description: 'Of leases: when to ask again.' }),
 })
 
 export type Problem = z.infer<typeof problemSchema>
@@ -64,9 +66,28 @@ export function problemOf(error: unknown): Refusal | null {
 
 /** What zod found wrong, by the field that it is in. */
 export function invalidInput(error: z.core.$ZodError): Refusal {
-  const errors = error.issues.map(({ path, message }) => {
-    const field = path.join('.') || 'body'
-    return { field, detail: `${field} ${message}` }
-  })
+  const errors = error.issues.flatMap((issue) => fieldsOf(issue, []))
   return problem(400, errors.map(({ detail }) => detail).join('; '), errors)
+}
+
+type FieldProblem = z.infer<typeof fieldProblem>
+
+function fieldsOf(issue: z.core.$ZodIssue, at: readonly PropertyKey[]): FieldProblem[] {
+  const path = [...at, ...issue.path]
+  if (issue.code === 'unrecognized_keys')
+    return issue.keys.map((key) => fieldProblemAt([...path, key], 'is not known here'))
+  if (issue.code === 'invalid_union') {
+    // What was meant is the one that was wrong inside.
+    const meant = issue.errors.find((inner) => inner.some(isInside))
+    if (meant) return meant.flatMap((inner) => fieldsOf(inner, path))
+  }
+  return [fieldProblemAt(path, issue.message)]
+}
+
+const isInside = ({ code, path }: z.core.$ZodIssue): boolean =>
+  code === 'unrecognized_keys' || path.length > 0
+
+function fieldProblemAt(path: readonly PropertyKey[], why: string): FieldProblem {
+  const field = path.join('.') || 'body'
+  return { field, detail: `${field} ${why}` }
 }

@@ -66,7 +66,7 @@ export class Attempt implements UpstreamHandler {
   send(): void {
     const { cost, present, request } = this.#call
     this.#revise(cost.sent(this.#sentAt))
-    const base = this.#context.baseOf(request.provider)
+    const base = request.base ?? this.#context.baseOf(request.provider)
     const flight = this.#context.upstream.send(
       {
         origin: base.origin,

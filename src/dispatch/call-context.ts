@@ -12,15 +12,8 @@ import type { CallRequest } from './caller.ts'
 import type { DispatchEvents } from './events.ts'
 import type { Followers } from './followers.ts'
 import type { GrantListeners } from './grant-listeners.ts'
-import type { Upstream } from './upstream.ts'
+import type { Upstream, UpstreamBase } from './upstream.ts'
 import type { WarmCalls } from './warm-calls.ts'
-
-/** Where a provider's calls go. */
-export interface UpstreamBase {
-  readonly origin: string
-  /** Comes before every path; empty, or begins with a slash and does not end with one. */
-  readonly pathPrefix: string
-}
 
 /** What a call draws on. */
 export interface CallResource {

@@ -7,6 +7,7 @@ import type { Refusal } from '../core/refusal.ts'
 import type { Identity } from '../policy/subject.ts'
 import type { Headers, Operation, Provider } from '../providers/provider.ts'
 import type { OwnHeaders } from './limit-headers.ts'
+import type { UpstreamBase } from './upstream.ts'
 
 /** A call as a door hands it in. */
 export interface CallRequest {
@@ -18,6 +19,8 @@ export interface CallRequest {
   readonly headers: Headers
   /** What goes upstream: names and values in turn. */
   readonly forwardHeaders: readonly string[]
+  /** Where it goes; null: where the provider's calls go. */
+  readonly base: UpstreamBase | null
   /** A whole body may be sent again; a stream can be sent once. */
   readonly body: Buffer | Readable | null
   readonly identity: Identity

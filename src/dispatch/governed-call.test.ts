@@ -125,6 +125,7 @@ function open() {
         method: 'POST',
         headers: { 'x-api-key': 'k' },
         forwardHeaders: [],
+        base: null,
         body: Buffer.from('{"model":"claude-sonnet-5","max_tokens":10}'),
         identity: ANONYMOUS,
         believesBody: false,

@@ -55,7 +55,8 @@ export function tightestOf(standings: readonly LimitStanding[]): LimitStanding |
   )
 }
 
-const capacityOf = (limit: Limit): number =>
+/** The most that a limit ever lets through at once. */
+export const capacityOf = (limit: Limit): number =>
   limit.algorithm === 'token_bucket' ? (limit.burst ?? limit.amount) : limit.amount
 
 function fullAt(limit: Limit, missing: number, now: EpochMs): EpochMs {

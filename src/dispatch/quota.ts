@@ -1,11 +1,12 @@
 // What one call takes of its subject's own limits: the user's, then the team's. Owns: taking them from
 // the narrowest to the widest, all or none, and giving them back. Must not know: the provider's limits,
 // money, or who the call belongs to.
-import type { Binding, Placement } from '../core/admission.ts'
+import type { Binding, Placement, Prediction } from '../core/admission.ts'
 import type { Clock, EpochMs } from '../core/clock.ts'
 import type { CostVector } from '../core/cost.ts'
 import type { Lane } from '../core/lane.ts'
 import type { Store } from '../core/store.ts'
+import type { Holder } from '../core/ticket.ts'
 import type { Scope } from '../policy/subject.ts'
 import type { GrantListeners } from './grant-listeners.ts'
 import { type LimitStanding, standingsOf } from './limit-standing.ts'
@@ -27,7 +28,9 @@ export interface QuotaRequest {
   /** How long a scope that lets its calls wait lets this one wait. */
   readonly deadlineAt: EpochMs
   /** It stands in line for one of its scopes. */
-  readonly onWaiting: () => void
+  readonly onWaiting: (prediction: Prediction) => void
+  /** Whose signs of life keep what it takes. @default the process's */
+  readonly holder?: Holder
 }
 
 /** A scope that has no room for the call. */
@@ -57,6 +60,9 @@ export class Quota {
   #held: Hold[] = []
   #waiting: (Hold & { readonly resolve: (isGranted: boolean) => void }) | null = null
   #isOver = false
+  #isForgone = false
+  /** The ticket that it waited with when it was forgone. */
+  #forgone: Hold | null = null
 
   constructor(context: QuotaContext, request: QuotaRequest) {
     this.#context = context
@@ -97,6 +103,25 @@ export class Quota {
     return all.flat()
   }
 
+  /** Makes its own what a quota of the same id took before, in whatever process. */
+  adopt(): void {
+    this.#held = this.#request.scopes.flatMap(
+      ({ resource, limits, shadowResource, shadowLimits }) => [
+        ...(limits.length > 0 ? [this.#holdOf(resource)] : []),
+        ...(shadowLimits.length > 0 ? [this.#holdOf(shadowResource)] : []),
+      ],
+    )
+  }
+
+  /** A sign of life for all that was taken, and for the place that it waits in. False when any is not known. */
+  async renew({ id, ttlMs }: Holder): Promise<boolean> {
+    const { store } = this.#context
+    const waiting = this.#waiting ?? this.#forgone
+    const taken = [...this.#held, ...(waiting ? [waiting] : [])]
+    const known = await Promise.all(taken.map(({ resource }) => store.renew(resource, id, ttlMs)))
+    return known.every(Boolean)
+  }
+
   /** The call has ended. */
   settle(actual: CostVector, isExact: boolean): void {
     const { store, follow } = this.#context
@@ -105,6 +130,7 @@ export class Quota {
 
   /** The call will not be sent, or cost nothing: all is given back, and nothing waits any more. */
   letGo(): void {
+    if (this.#isForgone) return
     const { store, grants, follow } = this.#context
     for (const { resource, id } of this.#end()) follow(store.release(resource, id))
     const waiting = this.#waiting
@@ -113,6 +139,26 @@ export class Quota {
     grants.forget(waiting.id)
     follow(store.cancel(waiting.resource, waiting.id))
     waiting.resolve(false)
+  }
+
+  /**
+   * Looks after nothing any more and gives nothing back: it is its holder's, whom somebody else may speak
+   * for. A grant that still comes is nobody's mistake, until `forgotten`.
+   */
+  forgo(): void {
+    this.#isOver = true
+    this.#isForgone = true
+    const waiting = this.#waiting
+    if (!waiting) return
+    this.#forgone = waiting
+    this.#waiting = null
+    this.#context.grants.expect(waiting.id, () => {})
+    waiting.resolve(false)
+  }
+
+  /** After `forgo`: what it had has ended, or is somebody else's. */
+  forgotten(): void {
+    if (this.#forgone) this.#context.grants.forget(this.#forgone.id)
   }
 
   /** Takes of a scope's shadow, which nobody waits for. False when it has no room. */
@@ -134,7 +180,7 @@ export class Quota {
     const deadlineAt = mayWait ? this.#request.deadlineAt : clock.now()
     const placement = await this.#enqueue(hold, deadlineAt)
     if (placement.kind === 'waiting' && granted !== null) {
-      if (this.#waiting) this.#request.onWaiting()
+      if (this.#waiting) this.#request.onWaiting(placement)
       if (await granted) this.#held.push(hold)
       return null
     }
@@ -159,7 +205,7 @@ export class Quota {
       deadlineAt,
       place: null,
       parked: false,
-      holder: null,
+      holder: this.#request.holder ?? null,
     })
   }
 

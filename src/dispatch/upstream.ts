@@ -3,6 +3,13 @@
 import type { Readable } from 'node:stream'
 import type { Headers } from '../providers/provider.ts'
 
+/** Where a provider's calls go. */
+export interface UpstreamBase {
+  readonly origin: string
+  /** Comes before every path; empty, or begins with a slash and does not end with one. */
+  readonly pathPrefix: string
+}
+
 export interface UpstreamRequest {
   readonly origin: string
   readonly method: string

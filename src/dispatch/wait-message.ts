@@ -29,9 +29,7 @@ export function describeWait(
 export function describeBinding(binding: Binding): string {
   switch (binding.kind) {
     case 'limit':
-      return 'windowMs' in binding.limit
-        ? `${binding.limit.amount} ${binding.limit.dimension} per ${describeSeconds(binding.limit.windowMs)}`
-        : `${binding.limit.amount} at once`
+      return describeLimit(binding.limit)
     case 'paused':
       return 'a pause that the provider asked for'
     case 'ramp':
@@ -39,6 +37,18 @@ export function describeBinding(binding: Binding): string {
     case 'overload':
       return 'the provider being overloaded'
   }
+}
+
+/** A limit, as it is or as a snapshot shows it. */
+export function describeLimit(limit: {
+  readonly amount: number
+  readonly dimension: string
+  readonly windowMs?: number | null
+}): string {
+  const { amount, dimension, windowMs = null } = limit
+  return windowMs === null
+    ? `${amount} at once`
+    : `${amount} ${dimension} per ${describeSeconds(windowMs)}`
 }
 
 function describeSeconds(ms: number): string {

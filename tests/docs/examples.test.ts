@@ -6,7 +6,9 @@ import { type Harness, openHarness } from '../harness.ts'
 import { allPages, type Block, blocksOf } from './markdown.ts'
 import { outputOf, outputOfNode } from './run-example.ts'
 
-const hasCurl = spawnSync('curl', ['--version']).status === 0
+const isThere = (program: string): boolean => spawnSync(program, ['--version']).status === 0
+const hasCurl = isThere('curl')
+const hasPython = isThere('python3')
 
 function openGate(config = ''): Promise<Harness> {
   return openHarness({ speed: 30, config })
@@ -47,15 +49,21 @@ function runBlock({ language, text }: Block, gate: Harness): Promise<string> {
   const here = text
     .replaceAll('http://127.0.0.1:4000', gate.url)
     .replaceAll('http://127.0.0.1:4010', gate.emulator.url)
-  return language === 'js'
-    ? outputOfNode(gate.url, '--input-type=module', '--eval', here)
-    : outputOf(gate.url, 'sh', '-euc', here)
+  switch (language) {
+    case 'js':
+      return outputOfNode(gate.url, '--input-type=module', '--eval', here)
+    case 'python':
+      return outputOf(gate.url, 'python3', '-c', here)
+    default:
+      return outputOf(gate.url, 'sh', '-euc', here)
+  }
 }
 
 async function works(block: Block): Promise<void> {
   await using gate = await openGate(block.config)
   const output = await runBlock(block, gate)
   expect(output).not.toContain('"type":"error"')
+  expect(output).not.toContain('"status":4')
   expect(gate.of('refused')).toEqual([])
   expect(gate.of('settled').every(({ outcome }) => outcome === 'answered')).toBe(true)
 }
@@ -64,13 +72,18 @@ describe('marked blocks', () => {
   const blocksIn = (language: string) =>
     marked.filter((block) => block.language === language).map((block) => ({ at: block.at, block }))
 
-  it('are in JavaScript and for the shell, and nothing else', () => {
-    expect(blocksIn('js').length).toBeGreaterThan(0)
-    expect(blocksIn('sh').length).toBeGreaterThan(0)
-    expect(blocksIn('js').length + blocksIn('sh').length).toBe(marked.length)
+  it('are in JavaScript, in Python and for the shell, and nothing else', () => {
+    const counts = ['js', 'python', 'sh'].map((language) => blocksIn(language).length)
+    expect(Math.min(...counts)).toBeGreaterThan(0)
+    expect(counts.reduce((sum, count) => sum + count)).toBe(marked.length)
   })
 
   it.each(blocksIn('js'))('$at works', async ({ block }) => await works(block))
+
+  it.skipIf(!hasPython).each(blocksIn('python'))(
+    '$at works',
+    async ({ block }) => await works(block),
+  )
 
   it.skipIf(!hasCurl).each(blocksIn('sh'))('$at works', async ({ block }) => await works(block))
 })

@@ -5,11 +5,13 @@ import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { EXIT } from '../../src/cli/exit-codes.ts'
 import { main } from '../../src/cli/main.ts'
+import * as leaseDocuments from '../../src/control/leases/lease-documents.ts'
 import { statusSchema } from '../../src/control/status.ts'
 import { VirtualClock } from '../../src/core/clock.ts'
 import { LANES } from '../../src/core/lane.ts'
 import { createMeter } from '../../src/core/meters/create-meter.ts'
 import { REFUSALS, type RefusalReason } from '../../src/core/refusal.ts'
+import { LEASE_REFUSALS } from '../../src/dispatch/lease-refusals.ts'
 import { limitHeaders } from '../../src/dispatch/limit-headers.ts'
 import { ANSWER_FAULTS, DOOR_FAULTS } from '../../src/emulator/faults.ts'
 import { patienceOf } from '../../src/gateway/patience.ts'
@@ -241,7 +243,7 @@ describe('headers.md', () => {
       bare(cell),
     )
     const source = sourceOf(
-      'src/gateway/caller-wishes.ts',
+      'src/dispatch/caller-wishes.ts',
       'src/gateway/gateway.ts',
       'src/policy/resolve-rules.ts',
     )
@@ -292,6 +294,43 @@ describe('paths.md', () => {
     const documented = tableOf(page, 'method', 'path', 'answers').rows.map(([, cell]) => bare(cell))
     const source = sourceOf('src/control/control.ts')
     expect(sorted(documented)).toEqual(literals(source, /^ {4}'(\/[^']+)':/gm))
+  })
+})
+
+describe('leases.md', () => {
+  const page = readPage('docs/reference/leases.md')
+  const { acquireBody, leaseDocument, grantedDocument, waitingDocument } = leaseDocuments
+
+  it('has every reason with its status', () => {
+    const reasons = Object.entries(LEASE_REFUSALS).map(([name, { status }]) => [name, `${status}`])
+    expect(columns(tableOf(page, 'reason of leases').rows, 2)).toEqual(reasons)
+  })
+
+  it('has every field of an ask, of an event and of a lease', () => {
+    const fields = columns(tableOf(page, 'field of an ask').rows, 1).flat()
+    expect(fields).toEqual(Object.keys(acquireBody.shape))
+    const told = columns(tableOf(page, 'field of `waiting`').rows, 1).flat()
+    expect(told).toEqual(Object.keys(waitingDocument.shape))
+    const [, shown = ''] = /A lease is shown as `\{(.+?)\}`/.exec(page.text) ?? []
+    expect(shown.match(/\w+/g)).toEqual(Object.keys(leaseDocument.shape))
+    const [granted] = blocksOf(page)
+    expect(Object.keys(JSON.parse(granted?.text ?? '{}'))).toEqual(
+      Object.keys(grantedDocument.shape),
+    )
+  })
+
+  it('names the other refusals as they are', () => {
+    const [, others = ''] = /Others are \[those of calls\].+?:(.+?)\. A body/s.exec(page.text) ?? []
+    const named = codesIn(others)
+    expect(named.length).toBeGreaterThan(10)
+    expect(named.filter((reason) => !(reason in REFUSALS))).toEqual([])
+  })
+
+  it('has every header that an ask may have', () => {
+    const headers = columns(tableOf(page, 'header of an ask').rows, 1).flat()
+    const source = sourceOf('src/control/leases/lease-door.ts')
+    const read = literals(source, /headers(?:\['([a-z-]+)'\]|\.accept)/g)
+    expect(sorted(headers)).toEqual(sorted(read.map((name) => name || 'accept')))
   })
 })
 

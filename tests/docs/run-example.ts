@@ -12,7 +12,15 @@ const run = promisify(execFile)
 
 /** What a program prints that finds the gateway at this address. Rejects when it fails. */
 export async function outputOf(url: string, command: string, ...args: string[]): Promise<string> {
-  const env = { PATH: process.env.PATH, ANTHROPIC_BASE_URL: url, ANTHROPIC_API_KEY: KEY }
+  const env = {
+    PATH: process.env.PATH,
+    ANTHROPIC_BASE_URL: url,
+    ANTHROPIC_API_KEY: KEY,
+    HEADGATE_URL: url,
+    // Where the module is that the guide's blocks in Python import.
+    PYTHONPATH: path.join(ROOT, 'examples/leases'),
+    PYTHONDONTWRITEBYTECODE: '1',
+  }
   const { stdout } = await run(command, args, { cwd: ROOT, env, timeout: 20_000 })
   return stdout
 }

@@ -301,7 +301,7 @@ describe('keys', () => {
     expect(await refusalOf({ id: 'x', expiresIn: 'soon' })).toEqual([400, 'expiresIn'])
     expect(await refusalOf({ id: 'x', scopes: [] })).toEqual([400, 'scopes'])
     expect(await refusalOf({ id: 'x', scopes: ['lease'] })).toEqual([400, 'scopes.0'])
-    expect(await refusalOf({ id: 'x', admin: true })).toEqual([400, 'body'])
+    expect(await refusalOf({ id: 'x', admin: true })).toEqual([400, 'admin'])
     expect(await refusalOf({ id: 'fixed' })).toEqual([409, 'id'])
     expect(await refusalOf({ id: 'x' })).toEqual([201, undefined])
     expect(await refusalOf({ id: 'x' })).toEqual([409, 'id'])
@@ -448,9 +448,11 @@ describe('the API', () => {
     const described = Object.entries(body.paths).flatMap(([where, methods]) =>
       Object.keys(Object(methods)).map((method) => `${method.toUpperCase()} ${where}`),
     )
-    const [written] = tablesOf(readPage('docs/reference/admin-api.md'))
-    const documented = (written?.rows ?? []).map(([method = '', where = '']) =>
-      `${method} ${where}`.replaceAll('`', ''),
+    const [administered, leased] = ['admin-api', 'leases'].map(
+      (name) => tablesOf(readPage(`docs/reference/${name}.md`))[0]?.rows ?? [],
+    )
+    const documented = [...(administered ?? []), ...(leased ?? [])].map(
+      ([method = '', where = '']) => `${method} ${where}`.replaceAll('`', ''),
     )
     expect(described.sort()).toEqual([...documented, 'GET /headgate/v1/status'].sort())
   })

@@ -19,13 +19,13 @@ export function refusalOf(
     return problem(403, what)
   }
   const [, sent = ''] = /^Bearer +(\S+) *$/i.exec(authorization ?? '') ?? []
-  return isSame(sent, token)
+  return isToken(sent, token)
     ? null
     : problem(401, 'Send the administrator’s token: Authorization: Bearer TOKEN.')
 }
 
-/** In a time that tells nothing of how much is right. */
-function isSame(one: string, other: string): boolean {
+/** Whether it is the token, in a time that tells nothing of how much is right. */
+export function isToken(one: string, other: string): boolean {
   return timingSafeEqual(digest(one), digest(other))
 }
 

@@ -6,6 +6,7 @@ import { OpenAPIHono } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { HTTPException } from 'hono/http-exception'
 import type { Administration } from '../administration.ts'
+import { describeLeases } from '../leases/lease-paths.ts'
 import { invalidInput, PROBLEM_TYPE, problem, problemOf, type Refusal } from '../problem.ts'
 import { statusSchema } from '../status.ts'
 import { refusalOf } from './access.ts'
@@ -116,6 +117,7 @@ function addDocument(app: OpenAPIHono): void {
     summary: 'What the gate is doing. Answered to this machine only.',
     responses: { 200: json(statusSchema, 'The status.') },
   })
+  describeLeases(app)
   app.openAPIRegistry.registerComponent('securitySchemes', 'adminToken', {
     type: 'http',
     scheme: 'bearer',
