@@ -61,6 +61,13 @@ module.exports = {
       to: { pathNot: '^src/' },
     },
     {
+      name: 'client-stands-alone',
+      comment: 'no package and nothing of Node: it runs wherever there is fetch',
+      severity: 'error',
+      from: { path: inside('client'), pathNot: TEST },
+      to: { pathNot: inside('client') },
+    },
+    {
       name: 'stores-do-not-meet',
       severity: 'error',
       from: { path: '^src/stores/([^/]+)/' },

@@ -1,5 +1,7 @@
 // Opens the store that the settings name. Owns: which store that is, this process's name among those
 // that share it, and the pace of its signs of life. Must not know: what is kept there.
+//
+// A driver is loaded only where it is used.
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import type { Clock } from '../core/clock.ts'
@@ -7,8 +9,6 @@ import type { SettingsOf, Store } from '../core/store.ts'
 import type { Settings, StoreFailurePolicy } from '../policy/settings.ts'
 import type { RedisStoreAddress } from '../policy/store-address.ts'
 import { MemoryStore } from '../stores/memory/memory-store.ts'
-import { connect } from '../stores/redis/connection.ts'
-import { RedisStore } from '../stores/redis/redis-store.ts'
 import { SharedStore } from '../stores/shared/shared-store.ts'
 
 /** What is told of a store that several gateways share. */
@@ -64,6 +64,10 @@ async function openRedis(
   address: RedisStoreAddress,
   { settings, clock, random, settingsOf, events }: OpenStoreOptions,
 ): Promise<OpenedStore> {
+  const [{ connect }, { RedisStore }] = await Promise.all([
+    import('../stores/redis/connection.ts'),
+    import('../stores/redis/redis-store.ts'),
+  ])
   const connection = await connect(address, {
     clock,
     onError: ({ message }) => events.storeWarned(message),

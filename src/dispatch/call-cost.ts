@@ -197,15 +197,20 @@ export class CallCost {
 
   #actual(usage: Usage | null, status: number): CostVector {
     if (!this.#call.isMetered || status >= 400) return costOf({ requests: 1 })
-    if (!usage) return this.#reserved
-    return this.#counted(usage, Math.max(usage.outputTokens, this.#tap?.producedTokens ?? 0))
+    return usage ? this.#counted(usage, this.#outputOf(usage)) : this.#reserved
+  }
+
+  /** What has come of an answer that was cut is only guessed from its bytes. */
+  #outputOf({ outputTokens }: Usage): number {
+    const { isComplete = false, producedTokens = 0 } = this.#tap ?? {}
+    return isComplete ? outputTokens : Math.max(outputTokens, producedTokens)
   }
 
   /** What is paid for: errors are not, and an answer that kept silent is taken for what was expected. */
   #used(usage: Usage | null, status: number, now: EpochMs): Usage | null {
     if (!this.#call.isMetered || status >= 400) return null
     if (!usage) return this.forecast(now).expected
-    const seen = Math.max(usage.outputTokens, this.#tap?.producedTokens ?? 0)
+    const seen = this.#outputOf(usage)
     const isWhole = this.#tap?.isComplete ?? false
     return { ...usage, outputTokens: isWhole ? seen : Math.max(seen, this.#hidden(now)) }
   }

@@ -6,6 +6,7 @@ import { Deadlines } from '../core/deadlines.ts'
 import type { Store } from '../core/store.ts'
 import { Dispatcher } from '../dispatch/dispatcher.ts'
 import type { DispatchEvents } from '../dispatch/events.ts'
+import type { LeasePolicy } from '../dispatch/lease-policy.ts'
 import type { LeaseContext, LeaseTurn } from '../dispatch/lease-turn.ts'
 import { Estimator } from '../estimate/estimator.ts'
 import {
@@ -17,10 +18,10 @@ import {
 import { RegistryWatch } from '../ledger/registry-watch.ts'
 import { ConfigError } from '../policy/problem.ts'
 import type { Settings } from '../policy/settings.ts'
-import { PROVIDERS } from '../providers/providers.ts'
 import { BudgetWebhook } from '../telemetry/budget-webhook.ts'
 import { UndiciUpstream, type UndiciUpstreamOptions } from '../upstream/undici-upstream.ts'
 import { type BooksEvents, NO_BOOKS, needsBooks, openBooks } from './books.ts'
+import { leasePolicy } from './lease-policy.ts'
 import { PolicyInForce } from './policy-in-force.ts'
 
 /** What an engine tells of its work. */
@@ -44,8 +45,8 @@ export interface Engine {
   readonly policy: PolicyInForce
   /** For asks for leases. */
   readonly leases: LeaseContext
-  /** What the gate's own key draws on, of a provider's group of models; null where it has no such key. */
-  readonly ownResource: (provider: string, group: string) => string | null
+  /** What may be asked for leases, as it is at this moment. */
+  leasePolicy(): LeasePolicy
   /** What was found of store and ledger: sentences for the log. */
   readonly warnings: readonly string[]
   /** Looks again which keys and budgets there are. Takes no more than a second, and never rejects. */
@@ -120,8 +121,10 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     events,
   })
   const watch = ledger && registry && watchRegistry({ clock, ledger, registry, failed }, policy)
+  let leases = leasePolicy(policy, dispatcher)
   policy.onChange(() => {
     dispatcher.rules = policy.callRules
+    leases = leasePolicy(policy, dispatcher)
   })
   policy.onNewLimits = () => store.reconfigure()
   const deadlines = new Deadlines<LeaseTurn>(clock, (turn) => turn.timeUp())
@@ -132,12 +135,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     ledger,
     policy,
     leases: { clock, store, grants, deadlines, follow },
-    ownResource: (name, group) => {
-      const provider = PROVIDERS.find((known) => known.name === name)
-      const key = policy.settings.providers.anthropic.apiKey
-      if (!provider || key === null) return null
-      return dispatcher.resourceOf(provider, { 'x-api-key': key }, group).name
-    },
+    leasePolicy: () => leases,
     warnings: [...warnings, ...ledgerWarnings],
     async lookForKeys() {
       if (watch) await lookWithin(watch, clock, failed)

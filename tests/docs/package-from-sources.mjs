@@ -8,8 +8,8 @@ const { exports } = JSON.parse(readFileSync(new URL('package.json', root), 'utf8
 
 registerHooks({
   resolve(specifier, context, nextResolve) {
-    const built = exports[specifier.replace(/^headgate(?=\/)/, '.')]?.default
-    if (!specifier.startsWith('headgate/') || built === undefined)
+    const built = exports[specifier.replace(/^headgate(?=\/|$)/, '.')]?.default
+    if (!/^headgate(?:\/|$)/.test(specifier) || built === undefined)
       return nextResolve(specifier, context)
     const source = built.replace('./dist/', './src/').replace(/\.js$/, '.ts')
     return { url: new URL(source, root).href, shortCircuit: true }

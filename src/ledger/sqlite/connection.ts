@@ -15,7 +15,11 @@ type Received = Answer & { readonly output: never }
 /** Starts the thread from its source or, where this is built, from what it was built to. */
 export function startWorker(settings: FileSettings): Worker {
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
-  return new Worker(new URL(`./worker.${extension}`, import.meta.url), { workerData: settings })
+  return new Worker(new URL(`./worker.${extension}`, import.meta.url), {
+    workerData: settings,
+    // What the program was started with may make no sense for a file.
+    execArgv: [],
+  })
 }
 
 export class Connection {

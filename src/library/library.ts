@@ -1,0 +1,55 @@
+// The gate as a library: no server, everything in its own program. Owns: opening it. Must not know: what is
+// asked of it.
+import { realClock } from '../core/clock.ts'
+import { openEngine } from '../engine/engine.ts'
+import { engineEvents, gateEvents } from './events.ts'
+import type { Gate } from './gate.ts'
+import { putInside } from './inside.ts'
+import { OpenGate } from './open-gate.ts'
+import { type GateConfig, type GateOptions, settingsOf } from './options.ts'
+
+export {
+  type FieldProblem,
+  HeadgateError,
+  type HeadgateErrorCode,
+  Invalid,
+  LeaseLost,
+  type Problem,
+  Refused,
+  Unreachable,
+} from '../client/errors.ts'
+export type { AcquireOptions, Amounts, Lane, Lease, Load, Progress } from '../client/lease.ts'
+export type { Clock, Timer } from '../core/clock.ts'
+export type { ResourceSnapshot } from '../core/store.ts'
+export type { BudgetWarning } from '../ledger/ledger.ts'
+export { ConfigError } from '../policy/problem.ts'
+export type { GateEvents } from './events.ts'
+export type { CloseOptions, Gate, GateAcquireOptions } from './gate.ts'
+export { type GatedFetchOptions, gatedFetch } from './gated-fetch.ts'
+export type { GateConfig, GateOptions } from './options.ts'
+
+/**
+ * @throws ConfigError when the configuration is wrong: one line for each problem.
+ * @throws StoreSetupError when the store's address or its server is wrong.
+ * @throws LedgerSetupError when the ledger's address, file or server is wrong.
+ * @throws LedgerUnavailable when the ledger's server cannot be reached.
+ */
+export async function createGate(
+  config: GateConfig = {},
+  options: GateOptions = {},
+): Promise<Gate> {
+  const settings = settingsOf(config, options)
+  const { clock = realClock(), random = Math.random } = options
+  const events = gateEvents(options.events)
+  const engine = await openEngine({
+    settings,
+    clock,
+    random,
+    events: engineEvents(events),
+    keepsBooks: false,
+  })
+  for (const warning of engine.warnings) events.warned(warning)
+  const gate = new OpenGate({ engine, clock, failed: (error) => events.failed(error) })
+  putInside(gate, gate)
+  return gate
+}
