@@ -278,6 +278,9 @@ export class LeaseTurn implements Due {
   }
 }
 
+/** When to ask again where only the end of another's lease can tell. */
+const SOON_MS = 1000
+
 function refusedBy(
   reason: 'queue_full' | 'wait_too_long' | 'waited_out',
   resource: string,
@@ -285,7 +288,7 @@ function refusedBy(
   now: EpochMs,
 ): LeaseAnswer {
   const { expectedAt = Number.POSITIVE_INFINITY, boundBy = null } = prediction ?? {}
-  const retryAfterMs = Number.isFinite(expectedAt) ? Math.max(0, expectedAt - now) : null
+  const retryAfterMs = Number.isFinite(expectedAt) ? Math.max(0, expectedAt - now) : SOON_MS
   const message = describeWait(reason, resource, prediction, now)
   return { kind: 'refused', refusal: { reason, message, retryAfterMs }, at: resource, boundBy }
 }

@@ -67,24 +67,27 @@ export function sendJson(
   document: unknown,
   headers: Readonly<Record<string, string>> = {},
 ): void {
-  response.writeHead(status, {
-    'content-type': 'application/json',
-    'cache-control': 'no-store',
-    ...headers,
-  })
-  response.end(JSON.stringify(document))
+  write(response, status, document, { 'content-type': 'application/json', ...headers })
 }
 
 export function sendProblem(response: ServerResponse, document: Problem): void {
   const { status, retryAfterMs } = document
-  const headers: Record<string, string> = {
-    'content-type': PROBLEM_TYPE,
-    'cache-control': 'no-store',
-  }
+  const headers: Record<string, string> = { 'content-type': PROBLEM_TYPE }
   if (status === 401) headers['www-authenticate'] = 'Bearer realm="headgate"'
   if (retryAfterMs !== undefined) headers['retry-after'] = String(Math.ceil(retryAfterMs / 1000))
-  response.writeHead(status, headers)
-  response.end(JSON.stringify(document))
+  write(response, status, document, headers)
+}
+
+function write(
+  response: ServerResponse,
+  status: number,
+  document: unknown,
+  headers: Readonly<Record<string, string>>,
+): void {
+  const text = JSON.stringify(document)
+  const length = Buffer.byteLength(text)
+  response.writeHead(status, { 'cache-control': 'no-store', 'content-length': length, ...headers })
+  response.end(text)
 }
 
 export function problemOf({ reason, message, retryAfterMs, field }: LeaseRefusal): Problem {
