@@ -27,7 +27,7 @@ const rooms = {
     'upstream',
   ],
   gateway: ['core', 'policy', 'providers', 'estimate', 'telemetry', 'dispatch'],
-  middleware: ['core', 'policy', 'ledger', 'dispatch', 'backends'],
+  middleware: ['core', 'policy', 'ledger', 'dispatch', 'backends', 'engine'],
   library: ['core', 'client', 'policy', 'ledger', 'providers', 'dispatch', 'engine'],
   control: ['core', 'policy', 'ledger', 'telemetry', 'dispatch'],
 }

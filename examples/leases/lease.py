@@ -30,7 +30,15 @@ class Refused(Exception):
         self.problem = problem
 
 
-def call(method, path, body=None, headers=None):
+class Unreachable(OSError):
+    """No gate answers now: asking again may help."""
+
+    def __init__(self, why, retry_after=0.2):
+        super().__init__(why)
+        self.retry_after = retry_after
+
+
+def call(method, path, body=None, headers=None, timeout=60):
     """Asks the gate. Raises Refused for its no, OSError when it cannot be reached."""
     headers = {"Content-Type": "application/json", **(headers or {})}
     if KEY:
@@ -38,26 +46,42 @@ def call(method, path, body=None, headers=None):
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(URL + path, data, headers, method=method)
     try:
-        with urllib.request.urlopen(request) as answer:
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
             return json.loads(answer.read() or "null")
     except urllib.error.HTTPError as error:
-        raise Refused(json.load(error)) from None
+        problem = problem_of(error)
+        # A gate that stops, or a proxy without a gate behind it.
+        if error.code >= 500 or problem is None:
+            wait = (problem or {}).get("retryAfterMs", 200) / 1000
+            raise Unreachable(f"answered with {error.code}", wait) from None
+        raise Refused(problem) from None
     except http.client.HTTPException as error:
-        raise ConnectionError(str(error)) from error
+        raise Unreachable(str(error)) from error
 
 
-def insist(method, path, body=None, headers=None, unreachable_after=15):
+def problem_of(error):
+    try:
+        problem = json.load(error)
+    except ValueError:
+        return None
+    return problem if isinstance(problem, dict) and "detail" in problem else None
+
+
+def insist(method, path, body=None, headers=None, unreachable_after=15, timeout=60):
     """As `call`, over a restart of the gate: what is asked twice counts once."""
     headers = dict(headers or {})
     give_up_at = time.monotonic() + unreachable_after
     while True:
         try:
-            return call(method, path, body, headers)
-        except OSError:
-            if time.monotonic() > give_up_at:
+            return call(method, path, body, headers, timeout)
+        except OSError as error:
+            # One that took its time was in line: only a gate that is gone counts.
+            if isinstance(getattr(error, "reason", error), TimeoutError):
+                give_up_at = time.monotonic() + unreachable_after
+            elif time.monotonic() > give_up_at:
                 raise
             headers["X-Headgate-Resume"] = "1"
-            time.sleep(0.2)
+            time.sleep(getattr(error, "retry_after", 0.2))
 
 
 class Held:

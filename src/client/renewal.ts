@@ -15,7 +15,7 @@ export class Renewal {
   readonly #path: string
   readonly #onLost: (error: LeaseLost) => void
   #ttlMs: number
-  /** By the client's clock, and never later than by the gate's. */
+  /** By the client's clock: at first later than by the gate's by as long as the news took. */
   #heldUntil: number
   #round = new AbortController()
 

@@ -208,8 +208,10 @@ function causeOf(error: unknown): string {
   return cause instanceof Error && cause.message !== '' ? `${message}: ${cause.message}` : message
 }
 
+/** A balancer without a gate behind it has a 404 of its own: a gate's says what is not there. */
 function orLostProblem(problem: Problem): Problem {
-  if (problem.status >= 500) throw new Lost(problem.detail, problem)
+  const isNobodys = problem.status === 404 && problem.reason === 'http_404'
+  if (problem.status >= 500 || isNobodys) throw new Lost(problem.detail, problem)
   return problem
 }
 

@@ -3,9 +3,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { METRICS_CONTENT_TYPE, type MetricsSource, metricsText } from '../telemetry/metrics.ts'
 import { type ApiOptions, createApi, isAdminPath } from './api/api.ts'
-import { isFromHere } from './from-here.ts'
+import { sendJson, sendProblem } from './exchange.ts'
+import { isFromHere, isRebound } from './from-here.ts'
 import { isLeasePath, LeaseDoor, type LeaseDoorOptions } from './leases/lease-door.ts'
-import { PROBLEM_TYPE, type Problem, problem } from './problem.ts'
+import { problem } from './problem.ts'
 import { type StatusSource, statusOf } from './status.ts'
 
 export interface ControlOptions extends StatusSource, MetricsSource {
@@ -26,6 +27,8 @@ const NOBODY_ADMINISTERS: Omit<ApiOptions, 'failed'> = {
 }
 
 type Answer = (response: ServerResponse) => Promise<void> | void
+
+const REBOUND = 'The control plane answers to localhost and to addresses, not to other names.'
 
 /** Answered to anybody: they say nothing of what the gate does. */
 const PUBLIC = new Set(['/healthz', '/readyz'])
@@ -69,6 +72,8 @@ export function createControl(
     // Names of flows and resources are no secrets, but no stranger's business either.
     if (!isForAnyMachine && !isFromHere(request)) {
       sendProblem(response, problem(403, 'The control plane answers this machine only.'))
+    } else if (!isForAnyMachine && isRebound(request)) {
+      sendProblem(response, problem(403, REBOUND))
     } else if (probe && request.method !== 'GET' && request.method !== 'HEAD') {
       sendProblem(response, problem(405, `${path} is read with GET.`))
     } else {
@@ -89,17 +94,7 @@ function pathOf(request: IncomingMessage): string {
   return query < 0 ? url : url.slice(0, query)
 }
 
-function sendJson(response: ServerResponse, status: number, value: unknown): void {
-  response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' })
-  response.end(JSON.stringify(value))
-}
-
 function sendMetrics(response: ServerResponse, text: string): void {
   response.writeHead(200, { 'content-type': METRICS_CONTENT_TYPE, 'cache-control': 'no-store' })
   response.end(text)
-}
-
-function sendProblem(response: ServerResponse, document: Problem): void {
-  response.writeHead(document.status, { 'content-type': PROBLEM_TYPE })
-  response.end(JSON.stringify(document))
 }

@@ -26,14 +26,16 @@ export interface BooksOptions {
   readonly clock: Clock
   /** Whether the usual ledger is opened where the settings name none and no budget needs one. */
   readonly keepsBooks: boolean
+  /** How long what nobody waits for may wait to be written with what others used. @default 0 */
+  readonly lingerMs?: number
 }
 
-/** What a call used is written with what others used at about the same time. */
-const LINGER_MS = 20
+/** A ledger that is slow to write its last records keeps nobody for longer. */
+export const CLOSE_LEDGER_WITHIN_MS = 10_000
 
 /** The ledger; null where there is none, or where none was asked for and the usual one can't be had. */
 export async function openBooks(
-  { settings, clock, keepsBooks }: BooksOptions,
+  { settings, clock, keepsBooks, lingerMs = 0 }: BooksOptions,
   events: BooksEvents,
 ): Promise<{ readonly ledger: Ledger | null; readonly warnings: readonly string[] }> {
   const told = {
@@ -50,7 +52,7 @@ export async function openBooks(
   if (isUnasked && !keepsBooks) return { ledger: null, warnings: [] }
   try {
     return {
-      ledger: await openLedger(address, { clock, events: told, lingerMs: LINGER_MS }),
+      ledger: await openLedger(address, { clock, events: told, lingerMs }),
       warnings: [],
     }
   } catch (error) {

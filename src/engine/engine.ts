@@ -20,7 +20,13 @@ import { ConfigError } from '../policy/problem.ts'
 import type { Settings } from '../policy/settings.ts'
 import { BudgetWebhook } from '../telemetry/budget-webhook.ts'
 import { UndiciUpstream, type UndiciUpstreamOptions } from '../upstream/undici-upstream.ts'
-import { type BooksEvents, NO_BOOKS, needsBooks, openBooks } from './books.ts'
+import {
+  type BooksEvents,
+  CLOSE_LEDGER_WITHIN_MS,
+  NO_BOOKS,
+  needsBooks,
+  openBooks,
+} from './books.ts'
 import { leasePolicy } from './lease-policy.ts'
 import { PolicyInForce } from './policy-in-force.ts'
 
@@ -68,8 +74,8 @@ const UPSTREAM_TIMEOUTS: UndiciUpstreamOptions = {
   idleTimeoutMs: 5 * 60_000,
 }
 
-/** A ledger that is slow to write its last records keeps nobody for longer. */
-const CLOSE_LEDGER_WITHIN_MS = 10_000
+/** What a call used is written with what others used at about the same time. */
+const LINGER_MS = 20
 
 /**
  * @throws StoreSetupError when the store's address or its server is wrong.
@@ -87,7 +93,10 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     },
   }
   const failed = (error: unknown): void => events.failed(error)
-  const { ledger, warnings: ledgerWarnings } = await openBooks(options, events)
+  const { ledger, warnings: ledgerWarnings } = await openBooks(
+    { ...options, lingerMs: LINGER_MS },
+    events,
+  )
   const registry = (await ledger?.registry()) ?? null
   const policy = new PolicyInForce(settings, registry)
   const webhook = ledger && openWebhook(options, ledger, failed)

@@ -1,14 +1,13 @@
 // Per-user limits for people's own HTTP APIs. Owns: putting together what stands behind every request,
 // and closing it. Must not know: any framework (express.ts and its neighbours), or one request's life.
-import { openLedger } from '../backends/open-ledger.ts'
 import { openStore } from '../backends/open-store.ts'
 import { type Clock, realClock } from '../core/clock.ts'
 import { Deadlines } from '../core/deadlines.ts'
 import type { ResourceSnapshot, Store } from '../core/store.ts'
 import { GrantListeners } from '../dispatch/grant-listeners.ts'
+import { type BooksEvents, CLOSE_LEDGER_WITHIN_MS, openBooks } from '../engine/books.ts'
 import type { Ledger } from '../ledger/ledger.ts'
 import { RegistryWatch } from '../ledger/registry-watch.ts'
-import type { Settings } from '../policy/settings.ts'
 import { ApiPolicy } from './api-policy.ts'
 import type { Chargeable, LimiterContext, LimiterEvents, Timed } from './context.ts'
 import { type LimiterOptions, resolveOptions } from './options.ts'
@@ -37,9 +36,6 @@ export interface Limiter {
   close(): Promise<void>
 }
 
-/** A ledger that is slow to write its last records keeps nobody for longer. */
-const CLOSE_LEDGER_WITHIN_MS = 10_000
-
 /**
  * @throws ConfigError when the configuration is wrong: one line for each problem.
  * @throws StoreSetupError when the store's address or its server is wrong.
@@ -50,7 +46,7 @@ export async function createLimiter(options: LimiterOptions): Promise<Limiter> {
   const { settings, shared, maxWaitMs } = resolveOptions(options)
   const { clock = realClock(), random = Math.random } = options
   const events = { ...WARNINGS, ...options.events }
-  const ledger = countsMoney(settings) ? await openBooks(settings, clock, events) : null
+  const { ledger } = await openBooks({ settings, clock, keepsBooks: false }, booksEvents(events))
   const registry = (await ledger?.registry()) ?? null
   const policy = new ApiPolicy(settings, shared, registry)
   const settingsOf = (resource: string) => policy.gateSettings(resource)
@@ -60,6 +56,10 @@ export async function createLimiter(options: LimiterOptions): Promise<Limiter> {
     clock,
     random,
     events: storeEvents(events),
+  }).catch(async (error: unknown) => {
+    // Its thread and its connections would keep the process alive.
+    await ledger?.close(CLOSE_LEDGER_WITHIN_MS)
+    throw error
   })
   for (const warning of warnings) events.warned(warning)
   const watch =
@@ -78,32 +78,16 @@ export async function createLimiter(options: LimiterOptions): Promise<Limiter> {
   return new OpenLimiter({ clock, store, ledger, policy, events, maxWaitMs }, () => watch?.stop())
 }
 
-/** A ledger is opened where it is named, and where a budget needs it. */
-function countsMoney({ ledger, rules }: Settings): boolean {
-  const isUsual = ledger.kind === 'sqlite' && ledger.isDefault
-  const groups = [...rules.tiers.values(), ...rules.teams.values()]
-  return !isUsual || groups.some(({ budgets }) => budgets.length > 0)
-}
-
-async function openBooks(
-  { ledger }: Settings,
-  clock: Clock,
-  events: LimiterEvents,
-): Promise<Ledger | null> {
-  return await openLedger(ledger, {
-    clock,
-    events: {
-      unavailable: (why) => events.warned(`spending cannot be written down: ${why}`),
-      returned: (_, pending) =>
-        events.warned(`spending is written down again, ${pending} records are still to be written`),
-      recovered: (requests) =>
-        events.warned(`${requests} requests of a process that died were charged as reserved`),
-      warned: (warnings) => {
-        for (const warning of warnings) events.budgetWarned(warning)
-      },
-      failed: (error) => events.failed(error),
-    },
-  })
+function booksEvents(events: LimiterEvents): BooksEvents {
+  return {
+    ledgerUnavailable: (why) => events.warned(`spending cannot be written down: ${why}`),
+    ledgerReturned: (_, pending) =>
+      events.warned(`spending is written down again, ${pending} records are still to be written`),
+    ledgerRecovered: (requests) =>
+      events.warned(`${requests} requests of a process that died were charged as reserved`),
+    budgetWarned: (warning) => events.budgetWarned(warning),
+    failed: (error) => events.failed(error),
+  }
 }
 
 function storeEvents(events: LimiterEvents) {

@@ -1,4 +1,5 @@
 // Headgate's own paths, and what must never leave it: prompts and secrets.
+import { get } from 'node:http'
 import { describe, expect, it } from 'vitest'
 import { createControl } from '../../src/control/control.ts'
 import { EventMetrics } from '../../src/telemetry/event-metrics.ts'
@@ -79,7 +80,7 @@ describe('the status document', () => {
         },
         end: () => {},
       }
-      const request = { url, method: 'POST', socket: { remoteAddress } }
+      const request = { url, method: 'POST', headers: {}, socket: { remoteAddress } }
       Reflect.apply(control, null, [request, response])
       return status
     }
@@ -95,6 +96,21 @@ describe('the status document', () => {
         405,
       ])
     }
+  })
+
+  it('is not shown by a name that a web page may have given this machine', async () => {
+    await using gate = await openHarness()
+    const { port } = new URL(gate.url)
+    const statusFor = (host: string): Promise<number> =>
+      new Promise((resolve, reject) => {
+        const headers = { host }
+        get({ port, host: '127.0.0.1', path: '/headgate/v1/status', headers }, (answer) => {
+          answer.resume()
+          resolve(answer.statusCode ?? 0)
+        }).once('error', reject)
+      })
+    expect(await statusFor(`localhost:${port}`)).toBe(200)
+    expect(await statusFor('evil.example')).toBe(403)
   })
 
   it('does not take over paths that are the provider’s', async () => {

@@ -26,7 +26,7 @@ function rulesWith(requireKey = false): LeaseDoorRules {
   const identity = {
     requireKey,
     userHeader: 'x-user',
-    trusted: ['10.0.0.0/8'],
+    trusted: ['10.0.0.0/8', '127.0.0.0/8', '::1/128'],
     metadataUser: false,
   }
   return {
@@ -64,12 +64,27 @@ async function access(address: string, headers = {}, rules = rulesWith()): Promi
 const bearer = (secret: string) => ({ authorization: `Bearer ${secret}` })
 
 describe('without a key', () => {
-  it('this machine and those that are trusted may ask, and nobody else', async () => {
+  it('those that are trusted may ask, and nobody else', async () => {
     expect(await access(HERE)).toEqual(['anonymous', false, true])
     expect(await access(`::ffff:${HERE}`)).toEqual(['anonymous', false, true])
     expect(await access(TRUSTED, { 'x-user': 'alice' })).toEqual(['user:alice', false, true])
     expect(await access(ELSEWHERE)).toBe('key_missing')
     expect(await access(ELSEWHERE, { 'x-user': 'alice' })).toBe('key_missing')
+  })
+
+  it('nobody may ask through a proxy: whom it speaks for, nobody knows', async () => {
+    expect(await access(HERE, { 'x-forwarded-for': ELSEWHERE })).toBe('key_missing')
+    expect(await access(TRUSTED, { forwarded: `for=${ELSEWHERE}` })).toBe('key_missing')
+    const shown = { ...bearer('hgk_ci'), 'x-forwarded-for': ELSEWHERE }
+    expect(await access(HERE, shown)).toEqual(['key:ci', false, true])
+  })
+
+  it('nobody on this machine may ask by a name that a page may have given it', async () => {
+    for (const host of ['localhost:4000', 'gate.localhost', '127.0.0.1:4000', '[::1]:4000'])
+      expect(await access(HERE, { host })).toEqual(['anonymous', false, true])
+    for (const host of ['evil.example', 'evil.example:4000', 'localhost.evil.example'])
+      expect(await access(HERE, { host })).toBe('key_missing')
+    expect(await access(TRUSTED, { host: 'gate.internal' })).toEqual(['anonymous', false, true])
   })
 
   it('nobody may ask where keys are required', async () => {

@@ -6,7 +6,7 @@ import { type LeaseRefusal, leaseRefusal } from '../../dispatch/lease-refusals.t
 import { type Identified, identify, type TrustRules } from '../../policy/identity.ts'
 import type { KeyRing } from '../../policy/key-ring.ts'
 import { isToken } from '../api/access.ts'
-import { isFromHere } from '../from-here.ts'
+import { isPassedOn, isRebound } from '../from-here.ts'
 
 /** Who may come in. Replaced whole when the configuration changes. */
 export interface LeaseDoorRules {
@@ -48,7 +48,7 @@ function judge(request: IncomingMessage, rules: LeaseDoorRules, now: EpochMs): A
   const address = request.socket.remoteAddress ?? null
   const [, bearer = null] = /^Bearer +(\S+) *$/i.exec(headers.authorization ?? '') ?? []
   const isAdmin = bearer !== null && adminToken !== null && isToken(bearer, adminToken)
-  const isTrusted = trust.trusts(address) || isFromHere(request)
+  const isTrusted = trust.trusts(address)
   const claims = {
     key: textOf(headers['x-headgate-key']) ?? (isAdmin ? null : bearer),
     credential: null,
@@ -59,14 +59,18 @@ function judge(request: IncomingMessage, rules: LeaseDoorRules, now: EpochMs): A
   if (who.kind === 'refused') return refused(who.reason, sentence(who.message))
   const { identity } = who
   if (isAdmin) return { kind: 'open', caller: callerOf(identity, true), isTrusted: true }
-  if (identity.key === null && !isTrusted) return refused('key_missing', KEY_MISSING)
+  if (identity.key === null && !(isTrusted && isDirect(request)))
+    return refused('key_missing', KEY_MISSING)
   if (!who.scopes.has('leases')) return refused('scope_missing', scopeMissing(who))
   const caller = callerOf(identity, who.scopes.has('leases:all'))
   return { kind: 'open', caller, isTrusted }
 }
 
 const KEY_MISSING =
-  'Send a Headgate key, as x-headgate-key or Authorization: Bearer: without one this machine alone may ask, and those under identity.trusted.'
+  'Send a Headgate key, as x-headgate-key or Authorization: Bearer: without one only callers under identity.trusted may ask, directly and by an address or localhost.'
+
+/** Whom a proxy speaks for, or by whose name a page asks, nobody knows. */
+const isDirect = (request: IncomingMessage): boolean => !isPassedOn(request) && !isRebound(request)
 
 const scopeMissing = ({ identity }: Extract<Identified, { kind: 'identified' }>): string =>
   `The key ${identity.key} does not open leases: ask for one with the scope leases.`

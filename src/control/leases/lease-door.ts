@@ -9,8 +9,8 @@ import { StoreUnreachable } from '../../core/store.ts'
 import type { LeaseDesk } from '../../dispatch/lease-desk.ts'
 import type { LeaseCaller } from '../../dispatch/lease-policy.ts'
 import { type LeaseRefusal, leaseRefusal, STORE_FAILED } from '../../dispatch/lease-refusals.ts'
+import { problemOf, readJson, sendJson, sendProblem } from '../exchange.ts'
 import { problem } from '../problem.ts'
-import { problemOf, readJson, sendJson, sendProblem } from './exchange.ts'
 import { type Access, accessOf, type LeaseDoorRules, pageAccess } from './lease-access.ts'
 import {
   acquireBody,

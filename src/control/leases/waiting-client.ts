@@ -4,7 +4,7 @@ import type { ServerResponse } from 'node:http'
 import type { Prediction } from '../../core/admission.ts'
 import type { Clock, EpochMs } from '../../core/clock.ts'
 import type { LeaseAsk, LeaseOutcome } from '../../dispatch/lease-ask.ts'
-import { problemOf, sendJson, sendProblem } from './exchange.ts'
+import { problemOf, sendJson, sendProblem } from '../exchange.ts'
 import { granted, progressOf } from './lease-documents.ts'
 import type { Watcher } from './waiting-room.ts'
 

@@ -2,8 +2,8 @@
 // Must not know: leases' rules, or which path was asked.
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { z } from 'zod'
-import { type LeaseRefusal, statusOf } from '../../dispatch/lease-refusals.ts'
-import { invalidInput, PROBLEM_TYPE, type Problem, problem } from '../problem.ts'
+import { type LeaseRefusal, statusOf } from '../dispatch/lease-refusals.ts'
+import { invalidInput, PROBLEM_TYPE, type Problem, problem } from './problem.ts'
 
 const LARGEST_BODY_BYTES = 64 * 1024
 
@@ -51,12 +51,13 @@ function readText(request: IncomingMessage): Promise<Buffer | 'too large' | null
     let bytes = 0
     request.on('data', (chunk: Buffer) => {
       bytes += chunk.length
-      if (bytes <= LARGEST_BODY_BYTES) chunks.push(chunk)
-      else chunks.length = 0
+      chunks.push(chunk)
+      if (bytes <= LARGEST_BODY_BYTES) return
+      // The rest is not waited for: the answer goes now, and the connection with it.
+      request.pause()
+      resolve('too large')
     })
-    request.once('end', () =>
-      resolve(bytes <= LARGEST_BODY_BYTES ? Buffer.concat(chunks, bytes) : 'too large'),
-    )
+    request.once('end', () => resolve(Buffer.concat(chunks, bytes)))
     request.once('close', () => resolve(null))
   })
 }
@@ -73,6 +74,7 @@ export function sendJson(
 export function sendProblem(response: ServerResponse, document: Problem): void {
   const { status, retryAfterMs } = document
   const headers: Record<string, string> = { 'content-type': PROBLEM_TYPE }
+  if (status === 413) headers.connection = 'close'
   if (status === 401) headers['www-authenticate'] = 'Bearer realm="headgate"'
   if (retryAfterMs !== undefined) headers['retry-after'] = String(Math.ceil(retryAfterMs / 1000))
   write(response, status, document, headers)
