@@ -82,7 +82,7 @@ export class Ask {
       } catch (error) {
         if (this.#state === 'left') throw error
         if (error instanceof Lost) await this.#outlast(error)
-        else if (this.#id !== null && isEnded(error)) this.#beginAnew(this.#id)
+        else if (this.#isConnectionLost && isEnded(error)) this.#beginAnew()
         else throw error
       }
     }
@@ -139,10 +139,11 @@ export class Ask {
   }
 
   /** Its lease came and went while the connection was lost: nobody has worked with it. */
-  #beginAnew(id: string): void {
+  #beginAnew(): void {
+    const id = this.#id
     this.#key = this.#context.newKey()
     this.#id = null
-    this.#context.tell({ kind: 'place_lost', resource: this.#resource, id })
+    if (id !== null) this.#context.tell({ kind: 'place_lost', resource: this.#resource, id })
   }
 
   #leave(reason: unknown): void {

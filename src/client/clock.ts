@@ -13,11 +13,19 @@ export interface Clock {
   schedule(at: number, run: () => void, how?: { readonly inBackground: boolean }): Timer
 }
 
+/** A longer timer would fire at once, so it is set again. */
+const LONGEST_MS = 2 ** 31 - 1
+
 export const platformClock: Clock = {
   now: () => performance.now(),
   schedule(at, run, how) {
-    const timer = setTimeout(run, Math.max(0, Math.ceil(at - performance.now())))
-    if (how?.inBackground) letProgramEnd(timer)
+    let timer: ReturnType<typeof setTimeout>
+    const arm = (): void => {
+      const waitMs = Math.max(0, Math.ceil(at - performance.now()))
+      timer = setTimeout(waitMs > LONGEST_MS ? arm : run, Math.min(waitMs, LONGEST_MS))
+      if (how?.inBackground) letProgramEnd(timer)
+    }
+    arm()
     return { cancel: () => clearTimeout(timer) }
   },
 }

@@ -65,16 +65,20 @@ export class HeldLease implements ClientLease {
   async #tell(message: Message): Promise<void> {
     if (this.signal.aborted) return
     this.#renewal.stop()
-    const error = await tellEnd(this.#context, message)
+    const error = await tellEnd(this.#context, message).catch((mistake: unknown) => {
+      throw this.#heldOn(mistake)
+    })
     if (error === null) return
     if (error.code === 'LEASE_LOST') return this.#lost(error)
-    if (error.code === 'INVALID' && 'actual' in (message.body ?? {})) {
-      // A mistake in what was used is the program's to mend, while it still holds the lease.
-      this.#end = null
-      this.#renewal.startNow()
-      throw error
-    }
+    if (error.code === 'INVALID' && 'actual' in (message.body ?? {})) throw this.#heldOn(error)
     this.#context.tell({ kind: 'left_open', resource: this.resource, id: this.id, error })
+  }
+
+  /** A mistake in what was used is the program's to mend, while it still holds the lease. */
+  #heldOn(mistake: unknown): unknown {
+    this.#end = null
+    this.#renewal.startNow()
+    return mistake
   }
 
   #lost(error: HeadgateError): void {

@@ -36,6 +36,8 @@ export function contextOf(options: ConnectOptions, surroundings: Surroundings): 
   const { key = null, onUnreachable = 'fail_closed', unreachableAfterMs = 15_000 } = options
   const { clock = platformClock, random = Math.random } = surroundings
   const url = usable(options.url)
+  if (!(unreachableAfterMs > 0))
+    throw new TypeError(`unreachableAfterMs is ${unreachableAfterMs}: give a time above 0`)
   // The platform's is looked up late: a program may replace it.
   const send: Fetch = options.fetch ?? ((address, init) => fetch(address, init))
   return {

@@ -119,6 +119,19 @@ describe('an ask that waits', () => {
     expect(client.events[1]).toEqual({ kind: 'place_lost', resource: 'model', id: 'lease-1' })
   })
 
+  it('asks anew too when it has never heard of the first one at all', async () => {
+    await using gate = await scriptCoordinator()
+    const client = openClient({ url: gate.url })
+    const acquired = client.acquire('model')
+    const ask = await gate.next(LEASES)
+    ask.drop()
+    ;(await gate.next(LEASES)).answer(409, problem(409, 'lease_ended'))
+    const anew = await gate.next(LEASES)
+    expect(anew.headers['idempotency-key']).not.toBe(ask.headers['idempotency-key'])
+    grant(anew, { id: 'lease-2' })
+    expect((await acquired).id).toBe('lease-2')
+  })
+
   it('tells that its place was lost', async () => {
     await using gate = await scriptCoordinator()
     const client = openClient({ url: gate.url })
