@@ -112,6 +112,18 @@ export class Gate {
     return place
   }
 
+  /** Takes a ticket out: one that waits leaves its line, a lease gives back all that it took. */
+  leave(id: string, now: EpochMs): boolean {
+    const ticket = this.#find(id, now)
+    if (ticket) {
+      if (ticket.state === 'held') this.#leases.refund(ticket, now)
+      else this.#leaveLine(ticket)
+      this.#roll.remove(ticket)
+    }
+    this.pump(now)
+    return ticket !== null
+  }
+
   /** Raises a waiting ticket one lane. False when it is not in line, or in the highest lane. */
   raise(id: string, now: EpochMs): boolean {
     const ticket = this.#find(id, now)
@@ -261,6 +273,11 @@ export class Gate {
   position(id: string, now: EpochMs): Prediction | null {
     const ticket = this.#roll.find(id)
     return !ticket || ticket.state === 'held' ? null : this.#predict(ticket, now)
+  }
+
+  /** One of those who are here, or null. */
+  ticket(id: string): TicketView | null {
+    return this.#roll.view(id)
   }
 
   /** Who is here, in order of arrival; no more than `most` of them. */

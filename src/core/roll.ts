@@ -71,6 +71,12 @@ export class Roll {
     return tickets
   }
 
+  /** What can be seen of one; null when it is not here. */
+  view(id: string): TicketView | null {
+    const ticket = this.#byId.get(id)
+    return ticket ? viewOf(ticket) : null
+  }
+
   /** What can be seen of all, or of the first `most`, in order of arrival. */
   views(most: number): readonly TicketView[] {
     return this.#inOrder().slice(0, most).map(viewOf)

@@ -29,6 +29,12 @@ export interface ResourceSnapshot extends GateSnapshot {
   readonly name: string
 }
 
+/**
+ * Whose ticket an operation may touch: `own`, only one that the store would still tell this process of, since
+ * no other has asked for it; `any`, whoever's it is by now. A ticket that lasts as long as its process is own.
+ */
+export type Whose = 'own' | 'any'
+
 /** The shared state cannot be had now, so nothing is known of what an operation has done. */
 export class StoreUnreachable extends Error {
   override readonly name = 'StoreUnreachable'
@@ -41,9 +47,16 @@ export interface Store {
   readonly isDegraded: boolean
   /** Is told of each ticket that was admitted after `enqueue` had answered `waiting`. Set once. */
   onGrant(listener: (grant: Grant) => void): void
+  /**
+   * Is told of each ticket of this process with a holder of its own that another process has asked for
+   * since, or has ended. Set once.
+   */
+  onLost(listener: (loss: { readonly id: string }) => void): void
   enqueue(request: TicketRequest): Promise<Placement>
   /** The place that the ticket had, or null when it was not waiting (any more). */
   cancel(resource: string, id: string): Promise<Place | null>
+  /** Takes a ticket out, whether it waits or is a lease, for nothing. False when it is not here, or left alone. */
+  leave(resource: string, id: string, whose: Whose): Promise<boolean>
   /** Brings a parked ticket back in line with a fresh estimate. False when it is not parked. */
   unpark(resource: string, id: string, estimate: CostVector): Promise<boolean>
   /** Raises a waiting ticket one lane. False when it is not in line, or in the highest lane. */
@@ -88,6 +101,8 @@ export interface Store {
   snapshot(): Promise<readonly ResourceSnapshot[]>
   /** One resource; null when nothing is known of it: then nothing of its limits is used. */
   look(resource: string): Promise<ResourceSnapshot | null>
+  /** One of those who are at a resource; null when it is not there (any more). */
+  ticket(resource: string, id: string): Promise<TicketView | null>
   /** Who is at a resource, in order of arrival; no more than `most` of them. */
   tickets(resource: string, most: number): Promise<readonly TicketView[]>
   /** What `SettingsOf` says has changed: puts it in force, for those who wait too. */

@@ -9,8 +9,8 @@ export class GrantListeners {
     store.onGrant(({ resource, id }: Grant) => {
       const tell = this.#listeners.get(id)
       if (tell) tell()
-      // Its caller left while the grant was on its way.
-      else follow(store.release(resource, id))
+      // Its caller left while the grant was on its way. It may be another process's by now.
+      else follow(store.leave(resource, id, 'own'))
     })
   }
 

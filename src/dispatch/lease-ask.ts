@@ -7,6 +7,7 @@ import { StoreUnreachable } from '../core/store.ts'
 import {
   CANCELLED,
   type Ending,
+  GONE_ELSEWHERE,
   type LeaseRefusal,
   ofGate,
   SHUTTING_DOWN,
@@ -127,19 +128,34 @@ export class LeaseAsk implements Due {
     this.#connections--
     if (this.#connections > 0) return
     if (this.#state === 'waiting') {
-      if (this.facts.isKeyed) this.#goAway()
-      else this.cancel()
-    } else if (this.#state === 'held' && !wasTold && !this.facts.isKeyed) {
-      this.#turn.leave()
-      this.end('released')
+      if (this.facts.isKeyed) this.#become('away')
+      else {
+        this.#leave()
+        this.#tell({ kind: 'refused', refusal: CANCELLED })
+      }
+    } else if (this.#state === 'held' && !wasTold) {
+      // As a place: whoever asks again in time has it.
+      if (this.facts.isKeyed) this.#context.follow(this.renew(PLACE_TTL_MS))
+      else {
+        this.#turn.leave()
+        this.end('released')
+      }
     }
   }
 
-  /** Gives its place up, and tells those who wait for it. */
-  cancel(): void {
-    this.#turn.leave()
+  /** Another process has asked for it since, or has ended it: here it is nobody's any more. */
+  lost(): void {
+    const wasWaiting = this.#isWaiting
+    this.end(null)
+    if (wasWaiting) this.#tell({ kind: 'refused', refusal: GONE_ELSEWHERE })
+  }
+
+  /** Gives its place up, wherever that is by now, and tells those who wait for it. @throws StoreUnreachable */
+  async cancel(): Promise<void> {
+    const released = this.#turn.release()
     this.end('cancelled')
     this.#tell({ kind: 'refused', refusal: CANCELLED })
+    await released
   }
 
   /**
@@ -148,30 +164,30 @@ export class LeaseAsk implements Due {
    * @param isKept whether another process may go on with its place.
    */
   async turnAway(isKept: boolean): Promise<void> {
-    const turn = this.#turn
-    if (isKept && this.facts.isKeyed) this.#goAway()
-    else {
-      turn.leave()
-      this.end('cancelled')
-    }
+    const isAway = isKept && this.facts.isKeyed
+    if (isAway) this.#become('away')
+    else this.#leave()
     this.#tell({ kind: 'refused', refusal: SHUTTING_DOWN })
-    if (isKept) await turn.renew(PLACE_TTL_MS)
+    if (isAway) await this.#turn.renew(PLACE_TTL_MS)
   }
 
-  /** It is over, for a reason that who asked knows or can ask for. */
+  /** It is over here, for a reason that who asked knows or can ask for. What it may still have is not touched. */
   end(ending: Ending | null): void {
+    this.#turn.forgo()
     this.ending = ending
     this.#become('over')
   }
 
   /** A sign of life of who holds it. False when it has expired. @throws StoreUnreachable */
   async renew(ttlMs: number): Promise<boolean> {
+    // The store counts from when it hears of it: a lease is not thought to last longer than it does.
+    const expiresAt = this.#context.clock.now() + ttlMs
     if (!(await this.#turn.renew(ttlMs))) {
       if (this.#state === 'held') this.end('expired')
       return false
     }
     this.ttlMs = ttlMs
-    this.expiresAt = this.#context.clock.now() + ttlMs
+    this.expiresAt = expiresAt
     if (this.#state === 'held') this.#changed(this)
     return true
   }
@@ -215,6 +231,7 @@ export class LeaseAsk implements Due {
         if (this.#isWaiting) this.#standAnew()
       }
     } catch (error) {
+      if (this.#isWaiting) this.#turn.leave()
       if (!(error instanceof StoreUnreachable)) {
         this.end(null)
         throw error
@@ -241,9 +258,10 @@ export class LeaseAsk implements Due {
     return { kind: 'refused', refusal }
   }
 
-  #goAway(): void {
-    this.#turn.forgo()
-    this.#become('away')
+  /** Gives its place up, if nobody has asked for it elsewhere. */
+  #leave(): void {
+    this.#turn.leave()
+    this.end('cancelled')
   }
 
   #standAnew(): void {

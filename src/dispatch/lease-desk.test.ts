@@ -387,6 +387,88 @@ describe('an idempotency key', () => {
   })
 })
 
+describe('an ask that nobody waits for any more', () => {
+  const keyed = { idempotencyKey: 'job-7', ttlMs: 600_000 }
+
+  async function away() {
+    const given = open()
+    const blocking = await hold(given.desk, { ttlMs: 600_000 })
+    const lost = await waitFor(given.desk, keyed)
+    lost.detach(false)
+    return { ...given, blocking, lost }
+  }
+
+  it('waits no longer than it may', async () => {
+    const { desk, clock, store, grants } = open()
+    await hold(desk)
+    const lost = await waitFor(desk, { ...keyed, maxWaitMs: 5000 })
+    lost.detach(false)
+    clock.advanceTo(START_AT + 5000)
+    await settled()
+    expect([await countsOf(store), grants.size]).toEqual([[1, 0], 0])
+    const back = await waitFor(desk, { ...keyed, isResumed: true })
+    expect(back.isPlaceLost).toBe(true)
+  })
+
+  it('keeps a lease that nobody was told of no longer than a place', async () => {
+    const { desk, clock, store } = open()
+    const untold = await hold(desk, keyed)
+    untold.detach(false)
+    await settled()
+    clock.advanceTo(START_AT + 29_999)
+    expect(await countsOf(store)).toEqual([1, 0])
+    const back = await hold(desk, { ...keyed, isResumed: true })
+    expect(back.granted()).toMatchObject({ id: untold.id, ttlMs: 600_000 })
+    back.detach(false)
+    await settled()
+    clock.advanceTo(START_AT + 60_000)
+    await settled()
+    expect([await countsOf(store), desk.size]).toEqual([[0, 0], 0])
+  })
+
+  it('is not settled, and can still be asked for again', async () => {
+    const { desk, lost } = await away()
+    expect(reasonOf(await desk.settle(ALICE, lost.id, null))).toBe('still_waiting')
+    expect(reasonOf(await desk.renew(ALICE, lost.id, null))).toBe('still_waiting')
+    const back = await waitFor(desk, { ...keyed, isResumed: true })
+    expect([back.id, back.isPlaceLost]).toEqual([lost.id, false])
+  })
+
+  it('is cancelled as any other', async () => {
+    const { desk, store, grants, lost } = await away()
+    expect(await desk.release(ALICE, lost.id)).toEqual({ kind: 'ended' })
+    expect([await countsOf(store), desk.size, grants.size]).toEqual([[1, 0], 1, 0])
+    expect(reasonOf(await desk.open(wish(keyed)))).toBe('lease_ended')
+  })
+
+  it('is settled once it has been granted', async () => {
+    const { desk, store, grants, blocking, lost } = await away()
+    await desk.settle(ALICE, blocking.id, null)
+    await settled()
+    expect(await countsOf(store)).toEqual([1, 0])
+    expect(await desk.settle(ALICE, lost.id, null)).toEqual({ kind: 'ended' })
+    expect([await countsOf(store), desk.size, grants.size]).toEqual([[0, 0], 0, 0])
+  })
+
+  it('is told that its place is lost when it comes back to none', async () => {
+    const { desk, store, lost } = await away()
+    await store.leave('r', lost.id)
+    const back = await waitFor(desk, { ...keyed, isResumed: true })
+    expect(back.isPlaceLost).toBe(true)
+  })
+
+  it('goes on from its subject’s line to the next', async () => {
+    const { desk, store } = open({ rules: tierOf(1, 'wait') })
+    const first = await hold(desk)
+    await waitFor(desk, { caller: callerOf({ ...ANONYMOUS, user: 'carol' }, false) })
+    const lost = await waitFor(desk, keyed)
+    lost.detach(false)
+    await desk.settle(ALICE, first.id, null)
+    await settled()
+    expect((await store.look('r'))?.queued).toBe(1)
+  })
+})
+
 describe('a connection without a key', () => {
   it('takes its ask out of line when it breaks', async () => {
     const { desk, store, grants } = open()
@@ -456,6 +538,16 @@ describe('a lease', () => {
     expect(await outcomeOf(next)).toBe('granted')
     expect(await desk.renew(ALICE, lease.id, null)).toMatchObject({
       refusal: { reason: 'lease_unknown', message: expect.stringContaining('expired') },
+    })
+  })
+
+  it('is renewed for no longer than is allowed by now, and not lost for that', async () => {
+    const { desk } = open()
+    const lease = await hold(desk)
+    expect(await desk.renew(ALICE, lease.id, 9_000_000)).toEqual({
+      kind: 'renewed',
+      expiresAt: START_AT + 3_600_000,
+      ttlMs: 3_600_000,
     })
   })
 
@@ -623,6 +715,35 @@ describe('the list', () => {
   })
 })
 
+describe('who looks at a store', () => {
+  it('reads no more than a part of a resource, and none of a user’s or a team’s', async () => {
+    const { desk, store } = open({
+      resources: { r: [atOnce(2000)] },
+      rules: tierOf(2000, 'wait'),
+      leases: { maxPerCaller: 2000 },
+    })
+    for (let count = 0; count < 1001; count++) await hold(desk, { idempotencyKey: `${count}` })
+    const read: [string, number][] = []
+    const tickets = store.tickets.bind(store)
+    store.tickets = (resource, most) => {
+      read.push([resource, most])
+      return tickets(resource, most)
+    }
+    const listed = await desk.list(ALICE, null)
+    expect(listed.kind === 'listed' && listed.views.length).toBe(1000)
+    expect(read).toEqual([['r', 1000]])
+  })
+
+  it('for one lease reads no other', async () => {
+    const { desk, store } = open()
+    const { id } = await hold(desk)
+    store.tickets = async () => {
+      throw new Error('not asked for')
+    }
+    expect(await desk.find(ALICE, id)).toMatchObject({ view: { id, state: 'held' } })
+  })
+})
+
 describe('a store that others share', () => {
   const keyed = { idempotencyKey: 'job-7', ttlMs: 600_000 }
 
@@ -646,6 +767,52 @@ describe('a store that others share', () => {
     expect(await other.settle(ALICE, moved.id, null)).toEqual({ kind: 'ended' })
   })
 
+  it('finds an ask again that waits for a limit of its caller’s own', async () => {
+    const { desk, createDesk, clock, store } = open({
+      isShared: true,
+      resources: { r: [atOnce(5)] },
+      rules: tierOf(1, 'wait'),
+    })
+    const blocking = await hold(desk, { ttlMs: 600_000 })
+    const first = await waitFor(desk, keyed)
+    clock.advanceTo(START_AT + 1000)
+    const other = createDesk()
+    expect(await other.find(ALICE, first.id)).toMatchObject({
+      view: { id: first.id, resource: 'r', state: 'waiting', enqueuedAt: START_AT },
+      prediction: { position: 0 },
+    })
+    expect(reasonOf(await other.settle(ALICE, first.id, null))).toBe('still_waiting')
+    expect(reasonOf(await other.renew(ALICE, first.id, null))).toBe('still_waiting')
+    first.detach(false)
+    const moved = await waitFor(other, { ...keyed, isResumed: true })
+    expect([moved.id, moved.isPlaceLost]).toEqual([first.id, false])
+    await other.settle(ALICE, blocking.id, null)
+    expect(await outcomeOf(moved)).toBe('granted')
+    expect(await countsOf(store)).toEqual([2, 0])
+  })
+
+  it('lets an ask be cancelled that waits for a limit of its caller’s own elsewhere', async () => {
+    const { desk, createDesk, store } = open({
+      isShared: true,
+      resources: { r: [atOnce(5)] },
+      rules: tierOf(1, 'wait'),
+    })
+    await hold(desk)
+    const waiting = await waitFor(desk, keyed)
+    expect(await countsOf(store)).toEqual([2, 1])
+    expect(await createDesk().release(ALICE, waiting.id)).toEqual({ kind: 'ended' })
+    expect(await countsOf(store)).toEqual([2, 0])
+  })
+
+  it('takes nothing from an ask that is settled elsewhere before its time', async () => {
+    const { desk, createDesk, store } = open({ isShared: true, rules: tierOf(1, 'wait') })
+    await hold(desk, { caller: BOB })
+    const waiting = await waitFor(desk, keyed)
+    expect(reasonOf(await createDesk().settle(ALICE, waiting.id, null))).toBe('still_waiting')
+    await settled()
+    expect((await store.look('user/alice'))?.inFlight).toBe(1)
+  })
+
   it('keeps the place of an ask whose process stops, and of no other', async () => {
     const { desk, createDesk, clock, store, warnings } = open({ isShared: true })
     const blocking = await hold(desk, { ttlMs: 600_000 })
@@ -665,6 +832,33 @@ describe('a store that others share', () => {
     expect([back.id, back.isPlaceLost]).toEqual([first.id, false])
     await desk2.settle(ALICE, blocking.id, null)
     expect(await outcomeOf(back)).toBe('granted')
+  })
+
+  it('that is lost at the instant of the grant keeps no slot', async () => {
+    const { desk, store, grants } = open()
+    store.renew = async () => {
+      throw new StoreUnreachable('gone')
+    }
+    const opened = await desk.open(wish())
+    expect(opened).toMatchObject({ outcome: { refusal: { reason: 'store_failed' } } })
+    await settled()
+    expect([await countsOf(store), desk.size, grants.size]).toEqual([[0, 0], 0, 0])
+  })
+
+  it('that is slow does not have a lease thought to last longer than it does', async () => {
+    const { desk, createDesk, store, clock } = open()
+    const renew = store.renew.bind(store)
+    store.renew = async (...sign) => {
+      const isKnown = await renew(...sign)
+      clock.advanceTo(clock.now() + 400)
+      return isKnown
+    }
+    const { id, expiresAt } = await hold(desk, { ttlMs: 5000 })
+    expect(expiresAt).toBe(START_AT + 5000)
+    expect(await desk.renew(ALICE, id, 5000)).toMatchObject({ expiresAt: START_AT + 5400 })
+    const other = createDesk()
+    expect(await other.renew(ALICE, id, 5000)).toMatchObject({ expiresAt: START_AT + 5800 })
+    expect((await store.ticket('r', id))?.expiresAt).toBe(START_AT + 5800)
   })
 
   it('that cannot be reached refuses those who ask, and nothing is left of them', async () => {
@@ -689,6 +883,15 @@ describe('draining', () => {
     expect(await countsOf(store)).toEqual([1, 0])
     expect(warnings).toEqual([expect.stringMatching(/^1 leases are held/)])
     expect(reasonOf(await desk.open(wish()))).toBe('shutting_down')
+  })
+
+  it('refuses those who had begun to ask', async () => {
+    const { desk, store } = open()
+    const opened = desk.open(wish())
+    await desk.drain()
+    expect(reasonOf(await opened)).toBe('shutting_down')
+    await settled()
+    expect([desk.size, await countsOf(store)]).toEqual([0, [0, 0]])
   })
 
   it('of one that began anew says since when it knows of leases', async () => {

@@ -3,10 +3,9 @@
 // how turns are taken.
 import type { EpochMs } from '../core/clock.ts'
 import { NOTHING } from '../core/cost.ts'
-import { Deadlines } from '../core/deadlines.ts'
 import { StoreUnreachable } from '../core/store.ts'
 import type { Ended, Found, Listed, Opened, Refused, Renewed } from './lease-answers.ts'
-import { LeaseAsk, PLACE_TTL_MS } from './lease-ask.ts'
+import { LeaseAsk } from './lease-ask.ts'
 import { type CheckAnswer, checkTurn } from './lease-check.ts'
 import { createNonce, ownerTag, readLeaseId } from './lease-id.ts'
 import { costOfLoad, type Load } from './lease-load.ts'
@@ -15,17 +14,25 @@ import type { LeaseCaller, LeasePolicy } from './lease-policy.ts'
 import {
   type LeaseRefusal,
   leaseEnded,
-  leaseRefusal,
   leaseUnknown,
   SHUTTING_DOWN,
   STILL_WAITING,
   STORE_FAILED,
+  tooLong,
   tooMany,
 } from './lease-refusals.ts'
 import { LeaseRoll } from './lease-roll.ts'
 import { type LeaseContext, LeaseTurn } from './lease-turn.ts'
 import { LeaseViews } from './lease-views.ts'
-import { type CheckWish, idFor, type LeaseWish, requestFor, resourceFor } from './lease-wish.ts'
+import { LeaseWatch } from './lease-watch.ts'
+import {
+  type CheckWish,
+  idFor,
+  type LeaseWish,
+  requestFor,
+  requestOf,
+  resourceFor,
+} from './lease-wish.ts'
 
 export interface LeaseDeskOptions {
   readonly context: LeaseContext
@@ -37,8 +44,6 @@ export interface LeaseDeskOptions {
   readonly warned: (sentence: string) => void
 }
 
-const RENEW_EVERY_MS = 10_000
-
 const ENDED: Ended = { kind: 'ended' }
 
 export class LeaseDesk {
@@ -46,7 +51,7 @@ export class LeaseDesk {
   readonly #options: LeaseDeskOptions
   readonly #context: LeaseContext
   readonly #roll = new LeaseRoll()
-  readonly #schedule: Deadlines<LeaseAsk>
+  readonly #watch: LeaseWatch
   /** Null where leases outlast the process. */
   readonly #memorySince: EpochMs | null
   #isDraining = false
@@ -56,9 +61,10 @@ export class LeaseDesk {
     const { clock, store } = context
     this.#options = options
     this.#context = context
-    this.#schedule = new Deadlines(clock, (ask) => this.#due(ask))
+    this.#watch = new LeaseWatch(context)
     this.#memorySince = store.kind === 'memory' ? clock.now() : null
     this.#views = new LeaseViews(store, this.#roll)
+    store.onLost(({ id }) => this.#roll.find(id)?.lost())
   }
 
   /** Asks that wait, and leases that are held, as far as this process knows. */
@@ -92,49 +98,45 @@ export class LeaseDesk {
 
   /** @throws StoreUnreachable */
   async renew(caller: LeaseCaller, id: string, asked: number | null): Promise<Renewed> {
-    const { clock, store } = this.#context
-    const facts = this.#factsOf(caller, id)
-    if (!facts) return refused(leaseUnknown(null, null))
-    const { leases } = this.#options.policy()
-    const ask = this.#roll.find(id)
-    if (ask?.state === 'waiting') return refused(STILL_WAITING)
-    const ttlMs = asked ?? ask?.ttlMs ?? leases.defaultTtlMs
-    if (ttlMs > leases.maxTtlMs) return refused(tooLong(leases.maxTtlMs))
+    const lease = this.#known(caller, id)
+    if (!lease) return NOT_YOURS
+    const { ask, turn } = lease
+    const { defaultTtlMs, maxTtlMs } = this.#options.policy().leases
+    // Who holds a lease does not lose it because less is allowed by now.
+    const ttlMs = Math.min(asked ?? ask?.ttlMs ?? defaultTtlMs, maxTtlMs)
     if (ask?.state === 'held') {
       if (await ask.renew(ttlMs)) return { kind: 'renewed', expiresAt: ask.expiresAt, ttlMs }
       return this.#unknown(id)
     }
-    if ((await store.position(facts.resource, id)) !== null) return refused(STILL_WAITING)
-    const isKnown = await this.#turnOf(caller, id, facts.resource).renew(ttlMs)
-    if (!isKnown) return this.#unknown(id)
-    return { kind: 'renewed', expiresAt: clock.now() + ttlMs, ttlMs }
+    if (await isWaiting(lease)) return refused(STILL_WAITING)
+    const expiresAt = this.#context.clock.now() + ttlMs
+    return (await turn.renew(ttlMs)) ? { kind: 'renewed', expiresAt, ttlMs } : this.#unknown(id)
   }
 
   /** @param actual - null: what was asked for. @throws StoreUnreachable */
   async settle(caller: LeaseCaller, id: string, actual: Load | null): Promise<Ended> {
-    const facts = this.#factsOf(caller, id)
-    if (!facts) return refused(leaseUnknown(null, null))
-    const ask = this.#roll.find(id)
+    const lease = this.#known(caller, id)
+    if (!lease) return NOT_YOURS
+    const { ask, turn } = lease
     if (ask?.state === 'waiting') return refused(STILL_WAITING)
-    const turn = ask?.state === 'held' ? ask.turn : this.#turnOf(caller, id, facts.resource)
     // What is not exact may charge more, and refunds nothing: nothing more is the estimate.
     const cost = actual === null ? NOTHING : costOfLoad(actual)
     if (await turn.settle(cost, actual !== null)) return this.#end(id, 'settled')
     if (this.#roll.endingOf(id) === 'settled') return ENDED
-    ask?.end('expired')
+    if (ask?.state === 'held') ask.end('expired')
+    else if (await isWaiting(lease)) return refused(STILL_WAITING)
     return this.#unknown(id)
   }
 
   /** Gives a lease back as if it had not been, or takes an ask out of line. @throws StoreUnreachable */
   async release(caller: LeaseCaller, id: string): Promise<Ended> {
-    const facts = this.#factsOf(caller, id)
-    if (!facts) return refused(leaseUnknown(null, null))
-    const ask = this.#roll.find(id)
-    if (ask?.state === 'waiting') {
-      ask.cancel()
+    const lease = this.#known(caller, id)
+    if (!lease) return NOT_YOURS
+    const { ask, turn } = lease
+    if (ask && ask.state !== 'held') {
+      await ask.cancel()
       return ENDED
     }
-    const turn = ask?.state === 'held' ? ask.turn : this.#turnOf(caller, id, facts.resource)
     if (await turn.release()) return this.#end(id, 'released')
     const ending = this.#roll.endingOf(id)
     if (ending === 'released' || ending === 'cancelled') return ENDED
@@ -144,10 +146,9 @@ export class LeaseDesk {
 
   /** The caller's own, or everybody's, in order of arrival. @throws StoreUnreachable */
   async list({ name, seesAll }: LeaseCaller, resource: string | null): Promise<Refused | Listed> {
-    const { store } = this.#context
-    const { resources: names, ownResource } = this.#options.policy()
+    const policy = this.#options.policy()
     const found =
-      resource === null ? null : await findResource(resource, { names, ownResource }, store)
+      resource === null ? null : await findResource(resource, policy, this.#context.store)
     if (found?.kind === 'refused') return found
     const owner = seesAll ? null : ownerTag(name)
     return { kind: 'listed', views: await this.#views.list(owner, found?.resource ?? null) }
@@ -155,15 +156,14 @@ export class LeaseDesk {
 
   /** @throws StoreUnreachable */
   async find(caller: LeaseCaller, id: string): Promise<Refused | Found> {
-    const facts = this.#factsOf(caller, id)
-    if (!facts) return refused(leaseUnknown(null, null))
-    const view = await this.#views.find(facts.resource, id)
+    const lease = this.#known(caller, id)
+    if (!lease) return NOT_YOURS
+    const { ask, turn } = lease
+    const view = await this.#views.find(turn)
     if (!view) return this.#unknown(id)
-    const isWaiting = view.state === 'waiting'
-    const ask = this.#roll.find(id)
-    const position = () =>
-      ask?.state === 'waiting' ? ask.position() : this.#context.store.position(view.resource, id)
-    return { kind: 'found', view, prediction: isWaiting ? await position() : null }
+    if (view.state === 'held') return { kind: 'found', view, prediction: null }
+    const prediction = await (ask?.state === 'waiting' ? ask : turn).position()
+    return { kind: 'found', view, prediction }
   }
 
   /**
@@ -182,7 +182,7 @@ export class LeaseDesk {
         `${held} leases are held, and this gate keeps them in memory: they end with it, whatever their holders do`,
       )
     await Promise.allSettled(turnedAway)
-    this.#schedule.stop()
+    this.#watch.stop()
   }
 
   async #open(wish: LeaseWish): Promise<Opened> {
@@ -195,16 +195,16 @@ export class LeaseDesk {
     const found = await resourceFor(wish, policy, store)
     if (found.kind === 'refused') return found
     const id = idFor(wish, found.resource, this.#options.randomBytes)
-    const isKnownHere = this.#roll.find(id) !== null
-    const isPlaceLost =
-      isResumed && !isKnownHere && !(await store.renew(found.resource, id, PLACE_TTL_MS))
+    const isPlaceLost = isResumed && (await this.#isLost(caller, id, found.resource))
+    // What follows awaits nothing before the ask is in the roll.
+    if (this.#isDraining) return refused(SHUTTING_DOWN)
     const known = this.#roll.find(id)
     if (known && known.state !== 'away') return this.#join(known)
     const ending = this.#roll.endingOf(id)
     if (ending !== null) return refused(leaseEnded(ending))
     if (!known && this.#roll.countOf(caller.name) >= maxPerCaller)
       return refused(tooMany(maxPerCaller))
-    if (known) this.#strike(known)
+    known?.end(null)
     const now = clock.now()
     const deadlineAt = now + (wish.maxWaitMs ?? policy.maxWaitMs)
     const request = requestFor(wish, policy, found, { id, deadlineAt })
@@ -218,7 +218,7 @@ export class LeaseDesk {
     }
     const ask = new LeaseAsk(this.#context, facts, (changed) => this.#changed(changed))
     this.#roll.add(ask)
-    this.#schedule.set(ask, now + RENEW_EVERY_MS * (0.5 + 0.5 * this.#options.random()))
+    this.#watch.begin(ask, this.#options.random())
     ask.attach()
     ask.start()
     return await Promise.race([
@@ -231,31 +231,31 @@ export class LeaseDesk {
   async #join(ask: LeaseAsk): Promise<Opened> {
     ask.attach()
     if (ask.state === 'waiting') return { kind: 'waiting', ask, prediction: await ask.position() }
-    if (await ask.renew(ask.ttlMs))
+    if (await ask.renew(ask.facts.ttlMs))
       return { kind: 'told', ask, outcome: { kind: 'granted', lease: ask.granted() } }
     return refused(leaseEnded('expired'))
   }
 
-  /** Null: it is no lease's id, or another's. */
-  #factsOf({ name, seesAll }: LeaseCaller, id: string) {
-    const facts = readLeaseId(id)
-    return facts && (seesAll || facts.owner === ownerTag(name)) ? facts : null
+  /** Whether nothing is left of an ask that had a place. */
+  async #isLost(caller: LeaseCaller, id: string, resource: string): Promise<boolean> {
+    const ask = this.#roll.find(id)
+    if (ask && ask.state !== 'away') return false
+    return (await this.#turnOf(caller, id, resource).ticket()) === null
   }
 
-  /** For a lease that this process did not grant. */
+  /** Null: it is no lease's id, or another's. */
+  #known(caller: LeaseCaller, id: string): KnownLease | null {
+    const facts = readLeaseId(id)
+    if (!facts || !(caller.seesAll || facts.owner === ownerTag(caller.name))) return null
+    const ask = this.#roll.find(id)
+    const turn = ask?.state === 'held' ? ask.turn : this.#turnOf(caller, id, facts.resource)
+    return { ask, turn }
+  }
+
+  /** For what this process did not grant. */
   #turnOf(caller: LeaseCaller, id: string, resource: string): LeaseTurn {
-    const subject = this.#options.policy().subjects.of(caller.identity)
-    const turn = new LeaseTurn(this.#context, {
-      id,
-      resource,
-      isLearnt: resource.includes('/'),
-      subject,
-      lane: null,
-      flow: caller.name,
-      estimate: NOTHING,
-      deadlineAt: 0,
-      holder: { id, ttlMs: PLACE_TTL_MS },
-    })
+    const request = requestOf(caller, this.#options.policy(), id, resource)
+    const turn = new LeaseTurn(this.#context, request)
     turn.adopt()
     return turn
   }
@@ -271,44 +271,30 @@ export class LeaseDesk {
   }
 
   #changed(ask: LeaseAsk): void {
-    const { clock } = this.#context
+    const { ending, id, state } = ask
     // Asked for once more while its place was kept: that ask is another one.
-    if (this.#roll.find(ask.id) !== ask) return
-    if (ask.state === 'held') this.#schedule.set(ask, ask.expiresAt)
-    else if (ask.state === 'away') this.#schedule.set(ask, clock.now() + PLACE_TTL_MS)
-    else if (ask.state === 'over') this.#forget(ask)
-  }
-
-  #due(ask: LeaseAsk): void {
-    const { clock, follow } = this.#context
-    if (ask.state === 'waiting') {
-      this.#schedule.set(ask, clock.now() + RENEW_EVERY_MS)
-      follow(ask.signOfLife())
-    } else if (ask.state === 'held') {
-      ask.end('expired')
-    } else {
-      this.#forget(ask)
-    }
-  }
-
-  #forget(ask: LeaseAsk): void {
-    this.#strike(ask)
-    ask.turn.forgotten()
-    const { ending, id } = ask
+    if (this.#roll.find(id) !== ask) return
+    this.#watch.changed(ask)
+    if (state !== 'over') return
+    this.#roll.remove(ask)
     // Where others share the store, somebody may have renewed it there.
     const isSure = ending !== null && (ending !== 'expired' || this.#memorySince !== null)
     if (isSure) this.#roll.noteEnding(id, ending)
   }
+}
 
-  #strike(ask: LeaseAsk): void {
-    this.#schedule.clear(ask)
-    this.#roll.remove(ask)
-  }
+/** What this process knows of an id that a caller may act on. */
+interface KnownLease {
+  /** Null: it was asked for elsewhere, or it has ended. */
+  readonly ask: LeaseAsk | null
+  /** What renews and ends it. */
+  readonly turn: LeaseTurn
+}
+
+/** Here or elsewhere. @throws StoreUnreachable */
+async function isWaiting({ ask, turn }: KnownLease): Promise<boolean> {
+  return ask?.state === 'waiting' || (await turn.ticket())?.state === 'waiting'
 }
 
 const refused = (refusal: LeaseRefusal): Refused => ({ kind: 'refused', refusal })
-
-function tooLong(mostMs: number): LeaseRefusal {
-  const message = `ttlMs is too long: leases.max_ttl allows ${mostMs} at the most.`
-  return leaseRefusal('invalid', message, { field: 'ttlMs' })
-}
+const NOT_YOURS = refused(leaseUnknown(null, null))

@@ -2,14 +2,8 @@
 // the resource has left.
 import type { Store } from '../core/store.ts'
 import { suggestion } from '../policy/suggest.ts'
+import type { LeasePolicy } from './lease-policy.ts'
 import { type LeaseRefusal, leaseRefusal } from './lease-refusals.ts'
-
-export interface NamedResources {
-  /** Those of the configuration. */
-  readonly names: Pick<ReadonlyMap<string, unknown>, 'has' | 'keys'>
-  /** What the gate's own key draws on, of a provider's group of models; null where it has no such key, or no model has this name. */
-  readonly ownResource: (provider: string, group: string) => string | null
-}
 
 export type FoundResource =
   /** @property isLearnt - Its limits are a provider's. */
@@ -18,17 +12,18 @@ export type FoundResource =
 
 /** `anthropic/claude-sonnet-4`. */
 const OF_OWN_KEY = /^([^/]+)\/([^/]+)$/
+
 /** What a user or a team may take is nobody's to hold. */
-const OF_SUBJECT = /^(?:user|team)\//
+export const isOfSubject = (resource: string): boolean => /^(?:user|team)\//.test(resource)
 
 /** @throws StoreUnreachable */
 export async function findResource(
   name: string,
-  { names, ownResource }: NamedResources,
+  { resources, ownResource }: LeasePolicy,
   store: Store,
 ): Promise<FoundResource> {
-  if (names.has(name)) return { kind: 'found', resource: name, isLearnt: false }
-  if (OF_SUBJECT.test(name)) return unknown(name, 'what a user or a team has is not asked for')
+  if (resources.has(name)) return { kind: 'found', resource: name, isLearnt: false }
+  if (isOfSubject(name)) return unknown(name, 'what a user or a team has is not asked for')
   const [, provider, group] = OF_OWN_KEY.exec(name) ?? []
   const own = provider && group ? ownResource(provider, group) : null
   if (own !== null) return { kind: 'found', resource: own, isLearnt: true }
@@ -40,7 +35,7 @@ export async function findResource(
       `this gate has no key of its own for ${clip(provider)}, or no model has this name`,
     )
   if (name.includes('/')) return unknown(name, 'nothing has drawn on it yet')
-  const known = [...names.keys()]
+  const known = [...resources.keys()]
   if (known.length === 0) return unknown(name, 'name it under resources in the configuration')
   return unknown(name, suggestion(name, known))
 }

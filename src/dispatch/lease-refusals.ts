@@ -1,7 +1,9 @@
 // Every no that one who asks for a lease may hear. Owns: the table of those that no call has, and the
 // sentences. Must not know: HTTP beyond a status.
+import type { Prediction } from '../core/admission.ts'
 import type { EpochMs } from '../core/clock.ts'
 import { REFUSALS, type Refusal, type RefusalReason } from '../core/refusal.ts'
+import { describeWait } from './wait-message.ts'
 
 /** Reasons of leases alone, each with its HTTP status. */
 export const LEASE_REFUSALS = {
@@ -43,6 +45,23 @@ export function leaseRefusal(
   return { retryAfterMs: null, ...more, reason, message }
 }
 
+export type WaitRefusal = Extract<RefusalReason, 'queue_full' | 'wait_too_long' | 'waited_out'>
+
+/** When to ask again where only the end of another's lease can tell. */
+const SOON_MS = 1000
+
+/** The resource's line is too long. @param prediction - Null: nobody knows where it stood. */
+export function waitRefusal(
+  reason: WaitRefusal,
+  resource: string,
+  prediction: Prediction | null,
+  now: EpochMs,
+): Refusal {
+  const { expectedAt = Number.POSITIVE_INFINITY } = prediction ?? {}
+  const retryAfterMs = Number.isFinite(expectedAt) ? Math.max(0, expectedAt - now) : SOON_MS
+  return { reason, message: describeWait(reason, resource, prediction, now), retryAfterMs }
+}
+
 /** A refusal of the gate's, without the headers that only calls have. */
 export function ofGate({ reason, message, retryAfterMs }: Refusal): LeaseRefusal {
   return { reason, message, retryAfterMs }
@@ -60,6 +79,11 @@ export const STORE_FAILED = leaseRefusal(
 
 export const CANCELLED = leaseRefusal('cancelled', 'This ask was cancelled while it waited.')
 
+export const GONE_ELSEWHERE = leaseRefusal(
+  'cancelled',
+  'This ask goes on at another gate, or was ended there.',
+)
+
 export const STILL_WAITING = leaseRefusal(
   'still_waiting',
   'This lease is not granted yet: its ask still waits.',
@@ -71,6 +95,11 @@ export function tooMany(most: number): LeaseRefusal {
     `You have ${most} leases here, waiting and held, and leases.max_per_caller allows no more: end some first.`,
     { retryAfterMs: 1000 },
   )
+}
+
+export function tooLong(mostMs: number): LeaseRefusal {
+  const message = `ttlMs is too long: leases.max_ttl allows ${mostMs} at the most.`
+  return leaseRefusal('invalid', message, { field: 'ttlMs' })
 }
 
 /** How a lease or an ask has ended, as far as this process knows. */

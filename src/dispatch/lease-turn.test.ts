@@ -154,6 +154,26 @@ describe('waiting', () => {
     expect(await countsOf(store)).toMatchObject({ 'user/alice': [1, 0] })
   })
 
+  it('ends when its time is up, though the store lets it in at that very instant', async () => {
+    const { clock, store, grants, turnOf } = open()
+    const first = turnOf('a', { subject: BOUND, resource: 'other' })
+    await first.take()
+    const second = turnOf('b', { subject: BOUND })
+    const answer = second.take()
+    await settled()
+    store.isSlow = true
+    await first.release()
+    await settled()
+    expect(await countsOf(store)).toMatchObject({ 'user/alice': [1, 0], r: [1, 0] })
+    clock.advanceTo(START_AT + 60_000)
+    store.kept[0]?.()
+    expect(await answer).toMatchObject({ kind: 'refused', refusal: { reason: 'waited_out' } })
+    await settled()
+    expect(second.isHeld).toBe(false)
+    expect(await countsOf(store)).toMatchObject({ 'user/alice': [0, 0], r: [0, 0] })
+    expect(grants.size).toBe(0)
+  })
+
   it('says what binds it when its time is up', async () => {
     const { clock, turnOf } = open()
     await turnOf('a').take()
@@ -182,7 +202,7 @@ describe('waiting', () => {
 describe('forgoing', () => {
   const holder = { id: 'h', ttlMs: 30_000 }
 
-  it('leaves the place to whoever asks for it next', async () => {
+  it('leaves the place to the turn that asks for it next', async () => {
     const { store, grants, turnOf } = open()
     const first = turnOf('a')
     await first.take()
@@ -190,51 +210,46 @@ describe('forgoing', () => {
     const answer = lost.take()
     await settled()
     lost.forgo()
-    expect(await answer).toEqual({ kind: 'left' })
+    expect([await answer, grants.size]).toEqual([{ kind: 'left' }, 0])
     expect(await countsOf(store)).toMatchObject({ 'user/alice': [1, 0], r: [1, 1] })
-    // Granted while nobody looks after it: it is not given back.
-    await first.settle(costOf({}), true)
+    const next = turnOf('b', { holder, subject: BOUND })
+    const granted = next.take()
     await settled()
-    expect(await countsOf(store)).toMatchObject({ r: [1, 0] })
-    const back = turnOf('b', { holder, subject: BOUND })
-    expect(await back.take()).toMatchObject({ kind: 'granted' })
-    expect(await back.renew(10_000)).toBe(true)
-    expect(await back.settle(costOf({}), true)).toBe(true)
+    // Whatever the first one still hears, it touches nothing of the other's.
+    lost.timeUp()
+    lost.leave()
+    await first.settle(costOf({}), true)
+    expect(await granted).toMatchObject({ kind: 'granted' })
+    expect(await countsOf(store)).toMatchObject({ 'user/alice': [1, 0], r: [1, 0] })
+    expect(await next.renew(10_000)).toBe(true)
+    expect(await next.settle(costOf({}), true)).toBe(true)
     await settled()
     expect(await countsOf(store)).toMatchObject({ 'user/alice': [0, 0], r: [0, 0] })
-    lost.forgotten()
     expect(grants.size).toBe(0)
   })
 
-  it('in the line of its subject keeps that place', async () => {
-    const { store, turnOf } = open()
-    const first = turnOf('a', { subject: BOUND, resource: 'other' })
-    await first.take()
-    const lost = turnOf('b', { holder, subject: BOUND })
-    const answer = lost.take()
-    await settled()
-    lost.forgo()
-    expect(await answer).toEqual({ kind: 'left' })
-    await first.release()
-    await settled()
-    expect(await countsOf(store)).toMatchObject({ 'user/alice': [1, 0] })
-    expect(await turnOf('b', { holder, subject: BOUND }).take()).toMatchObject({ kind: 'granted' })
-    expect(await countsOf(store)).toMatchObject({ 'user/alice': [1, 0], r: [1, 0] })
-  })
-
-  it('still lets life be shown for all that its holder has', async () => {
-    const { clock, store, turnOf } = open()
-    await turnOf('a').take()
-    const lost = turnOf('b', { holder, subject: BOUND })
-    void lost.take()
-    await settled()
-    clock.advanceTo(START_AT + 20_000)
-    lost.forgo()
-    expect(await lost.renew(30_000)).toBe(true)
-    clock.advanceTo(START_AT + 49_999)
-    expect(await countsOf(store)).toMatchObject({ 'user/alice': [1, 0], r: [1, 1] })
-    clock.advanceTo(START_AT + 50_000)
-    expect(await countsOf(store)).toMatchObject({ 'user/alice': [0, 0], r: [1, 0] })
+  it('in the line of its subject keeps that place, though the store has not answered yet', async () => {
+    for (const isSlow of [false, true]) {
+      const { store, grants, turnOf } = open()
+      const first = turnOf('a', { subject: BOUND, resource: 'other' })
+      await first.take()
+      store.isSlow = isSlow
+      const lost = turnOf('b', { holder, subject: BOUND })
+      const answer = lost.take()
+      await settled()
+      lost.forgo()
+      store.isSlow = false
+      const next = turnOf('b', { holder, subject: BOUND }).take()
+      await settled()
+      for (const answer of store.kept) answer()
+      expect(await answer).toEqual({ kind: 'left' })
+      await settled()
+      expect(await countsOf(store)).toMatchObject({ 'user/alice': [1, 1] })
+      await first.release()
+      expect(await next).toMatchObject({ kind: 'granted' })
+      expect(await countsOf(store)).toMatchObject({ 'user/alice': [1, 0], r: [1, 0] })
+      expect(grants.size).toBe(0)
+    }
   })
 
   it('ends by itself when nobody asks', async () => {
@@ -247,6 +262,68 @@ describe('forgoing', () => {
     clock.advanceTo(START_AT + 30_000)
     expect(await countsOf(store)).toMatchObject({ 'user/alice': [0, 0], r: [1, 0] })
     expect(failures).toEqual([])
+  })
+})
+
+it('a sign of life reaches it between two lines', async () => {
+  const { clock, store, turnOf } = open()
+  const turn = turnOf('a', { holder: { id: 'h', ttlMs: 30_000 }, subject: BOUND })
+  store.isSlow = true
+  const answer = turn.take()
+  await settled()
+  store.kept.shift()?.()
+  clock.advanceTo(START_AT + 20_000)
+  // It comes to its resource while the sign is on its way.
+  const renewed = turn.renew(30_000)
+  await settled()
+  store.kept.shift()?.()
+  expect([await renewed, (await answer).kind]).toEqual([true, 'granted'])
+})
+
+describe('one that is adopted', () => {
+  const request = { subject: BOUND, holder: { id: 'h', ttlMs: 30_000 } }
+
+  it('is found in the line of its subject, and left alone by who takes it for a lease', async () => {
+    const { store, turnOf } = open()
+    const first = turnOf('a', { subject: BOUND, resource: 'other' })
+    await first.take()
+    const waiting = turnOf('b', request)
+    const answer = waiting.take()
+    await settled()
+    const other = turnOf('b', request)
+    other.adopt()
+    expect(await other.ticket()).toMatchObject({ id: 'b', state: 'waiting', grantedAt: null })
+    expect(await other.position()).toMatchObject({ position: 0 })
+    expect(await other.settle(costOf({}), true)).toBe(false)
+    expect(await countsOf(store)).toMatchObject({ 'user/alice': [1, 1] })
+    await first.release()
+    expect(await answer).toMatchObject({ kind: 'granted' })
+    expect(await other.ticket()).toMatchObject({ id: 'b', state: 'held' })
+    expect(await other.position()).toBeNull()
+  })
+
+  it('keeps what it took of its subject when it turns out to wait for the resource', async () => {
+    const { store, turnOf } = open()
+    await turnOf('a').take()
+    void turnOf('b', request).take()
+    await settled()
+    const other = turnOf('b', request)
+    other.adopt()
+    expect(await other.settle(costOf({}), true)).toBe(false)
+    await settled()
+    expect(await countsOf(store)).toMatchObject({ 'user/alice': [1, 0], r: [1, 1] })
+  })
+
+  it('is taken out of whatever line it stands in', async () => {
+    const { store, turnOf } = open()
+    await turnOf('a', { subject: BOUND, resource: 'other' }).take()
+    void turnOf('b', request).take()
+    await settled()
+    const other = turnOf('b', request)
+    other.adopt()
+    expect(await other.release()).toBe(true)
+    expect(await countsOf(store)).toMatchObject({ 'user/alice': [1, 0] })
+    expect(await other.ticket()).toBeNull()
   })
 })
 

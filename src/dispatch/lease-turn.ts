@@ -8,13 +8,13 @@ import type { Deadlines, Due } from '../core/deadlines.ts'
 import type { Lane } from '../core/lane.ts'
 import type { Refusal } from '../core/refusal.ts'
 import type { Store } from '../core/store.ts'
-import type { Holder } from '../core/ticket.ts'
+import type { Holder, TicketView } from '../core/ticket.ts'
 import type { Subject } from '../policy/subject.ts'
 import { laneOf } from './call-policy.ts'
 import type { GrantListeners } from './grant-listeners.ts'
+import { type WaitRefusal, waitRefusal } from './lease-refusals.ts'
 import { Quota } from './quota.ts'
 import { limitRefusal } from './subject-refusals.ts'
-import { describeWait } from './wait-message.ts'
 
 export interface LeaseContext {
   readonly clock: Clock
@@ -48,11 +48,14 @@ export type LeaseAnswer =
       readonly at: string
       readonly boundBy: Binding | null
     }
-  /** `leave` or `forgo` came while it waited. */
+  /** `leave`, `release` or `forgo` came while it waited. */
   | { readonly kind: 'left' }
 
-/** `new`: not in the resource's line yet. `forgone`: its holder's, whoever speaks for that one. */
-type State = 'new' | 'waiting' | 'held' | 'over' | 'forgone'
+/**
+ * `new`: not in the resource's line yet. `adopted`: of another turn, maybe another process's, that may have
+ * come to any of these. `forgone`: another turn speaks for its holder.
+ */
+type State = 'new' | 'waiting' | 'held' | 'adopted' | 'over' | 'forgone'
 
 export class LeaseTurn implements Due {
   // Kept by the schedule of deadlines.
@@ -119,15 +122,32 @@ export class LeaseTurn implements Due {
     }
   }
 
-  /** Takes for its own what the same id took before: for what ends or renews it. */
+  /** Takes for its own what the same id took before: for what looks at it, ends or renews it. */
   adopt(): void {
     this.#quota.adopt()
-    this.#state = 'held'
+    this.#state = 'adopted'
   }
 
-  position(): Promise<Prediction | null> {
+  /** Where it stands in whatever line; null when it stands in none. @throws StoreUnreachable */
+  async position(): Promise<Prediction | null> {
+    const { store } = this.#context
     const waiting = this.#quota.waitsFor ?? this.request
-    return this.#context.store.position(waiting.resource, waiting.id)
+    const there = await store.position(waiting.resource, waiting.id)
+    return there ?? (this.#state === 'adopted' ? this.#quota.position() : null)
+  }
+
+  /**
+   * As the store has it. One that its resource does not know waits for a limit of its subject's. Null: it is
+   * nowhere (any more).
+   *
+   * @throws StoreUnreachable
+   */
+  async ticket(): Promise<TicketView | null> {
+    const { id, resource } = this.request
+    const there = await this.#context.store.ticket(resource, id)
+    if (there) return there
+    const before = await this.#quota.ticket()
+    return before && { ...before, id, state: 'waiting', grantedAt: null }
   }
 
   /**
@@ -139,11 +159,12 @@ export class LeaseTurn implements Due {
   async renew(ttlMs: number): Promise<boolean> {
     const { holder, resource } = this.request
     if (!holder) return this.#state === 'held'
+    const isBeforeLine = this.#state === 'new'
     const [isKnown, isQuotaKnown] = await Promise.all([
       this.#context.store.renew(resource, holder.id, ttlMs),
       this.#quota.renew({ id: holder.id, ttlMs }),
     ])
-    return this.#state === 'new' ? isQuotaKnown : isKnown
+    return isBeforeLine ? isQuotaKnown : isKnown
   }
 
   /** Called by the schedule: it may wait no longer. */
@@ -154,62 +175,51 @@ export class LeaseTurn implements Due {
     this.#wake()
   }
 
-  /** It waits no more, and all that it took is given back. Of a lease, as `release`. */
-  leave(): void {
-    const { follow, grants, store } = this.#context
-    const { id, resource } = this.request
-    if (this.#state === 'forgone') return
-    const wasInLine = this.#state === 'waiting' || this.#state === 'held'
-    this.#state = 'over'
-    this.#quota.letGo()
-    grants.forget(id)
-    this.#wake()
-    // Its turn may have come meanwhile.
-    if (wasInLine)
-      follow(
-        store.cancel(resource, id).then((place) => (place ? null : store.release(resource, id))),
-      )
-  }
-
   /**
-   * Looks after it no more, and gives nothing back: it lasts as long as its holder is believed to live,
-   * and somebody else may have asked for it meanwhile. Until `forgotten`, a grant is left alone.
+   * It waits no more, or its lease cost nothing: all that it took is given back, but for what another process
+   * has asked for since.
    */
-  forgo(): void {
-    this.#state = 'forgone'
-    this.#context.grants.expect(this.request.id, () => {})
-    this.#quota.forgo()
-    this.#wake()
+  leave(): void {
+    if (this.#hasEnded) return
+    const wasInLine = this.#state !== 'new'
+    this.#end('over')
+    this.#quota.letGo()
+    if (wasInLine) this.#giveBack()
   }
 
-  /** After `forgo`, once its holder's time is over. */
-  forgotten(): void {
-    this.#context.grants.forget(this.request.id)
-    this.#quota.forgotten()
+  /** Looks after it no more, and gives nothing back: another turn of its id does, or its holder is silent. */
+  forgo(): void {
+    if (this.#hasEnded) return
+    this.#end('forgone')
+    this.#quota.forgo()
   }
 
   /** Ends the lease with what it cost. False when it had ended before. @throws StoreUnreachable */
   async settle(actual: CostVector, isExact: boolean): Promise<boolean> {
     const { store, follow } = this.#context
     const { id, resource, isLearnt } = this.request
-    this.#state = 'over'
+    const isAdopted = this.#state === 'adopted'
+    if (!isAdopted) this.#end('over')
     const wasLease = await store.settle(resource, id, actual, isExact)
-    this.#quota.settle(actual, isExact)
+    // What is no lease may still wait for its turn, in another process.
+    if (!isAdopted || wasLease) this.#quota.settle(actual, isExact)
     if (wasLease && isLearnt) follow(store.answered(resource, null))
     return wasLease
   }
 
-  /** Ends the lease for nothing, or takes it out of line. False when it had ended before. @throws StoreUnreachable */
+  /**
+   * As `leave`, of whichever process it is by now: who asked for it has said so. False when it had ended before.
+   *
+   * @throws StoreUnreachable
+   */
   async release(): Promise<boolean> {
-    const { store, grants } = this.#context
     const { id, resource } = this.request
-    this.#state = 'over'
-    const place = await store.cancel(resource, id)
-    const isEnded = place !== null || (await store.release(resource, id))
-    grants.forget(id)
-    this.#quota.letGo()
-    this.#wake()
-    return isEnded
+    this.#end('over')
+    const [isEnded, wasTaken] = await Promise.all([
+      this.#context.store.leave(resource, id, 'any'),
+      this.#quota.release(),
+    ])
+    return isEnded || wasTaken
   }
 
   async #stand(): Promise<LeaseAnswer> {
@@ -232,9 +242,11 @@ export class LeaseTurn implements Due {
       parked: false,
       holder,
     })
-    if (placement.kind === 'admitted') this.#granted()
     if (placement.kind === 'refused') return this.#refused(placement)
-    if (placement.kind === 'waiting' && !this.isHeld && !this.#isGone) this.#stands(placement)
+    if (placement.kind === 'admitted') this.#granted()
+    // It was left before the store had heard of it, maybe.
+    else if (this.#hasLeft) this.#giveBack()
+    else if (!this.isHeld && !this.#isGone) this.#stands(placement)
     await woken
     if (this.isHeld)
       return { kind: 'granted', waitedMs: Math.max(0, clock.now() - this.#startedAt) }
@@ -243,7 +255,27 @@ export class LeaseTurn implements Due {
 
   // Asked anew after each wait: what is awaited changes the state.
   get #isGone(): boolean {
-    return this.#state === 'over' || this.#state === 'forgone' || this.#isTimeUp
+    return this.#hasEnded || this.#isTimeUp
+  }
+
+  get #hasLeft(): boolean {
+    return this.#state === 'over'
+  }
+
+  get #hasEnded(): boolean {
+    return this.#hasLeft || this.#state === 'forgone'
+  }
+
+  #end(state: 'over' | 'forgone'): void {
+    this.#state = state
+    this.#context.grants.forget(this.request.id)
+    this.#wake()
+  }
+
+  #giveBack(): void {
+    const { store, follow } = this.#context
+    const { id, resource } = this.request
+    follow(store.leave(resource, id, 'own'))
   }
 
   #stands(prediction: Prediction): void {
@@ -252,43 +284,30 @@ export class LeaseTurn implements Due {
   }
 
   #granted(): void {
-    if (this.#state === 'forgone') return
-    const { grants, store, follow } = this.#context
-    const { id, resource } = this.request
-    grants.forget(id)
-    if (this.#state === 'over') follow(store.release(resource, id))
-    else this.#state = 'held'
+    if (this.#hasLeft) this.#giveBack()
+    if (this.#hasEnded) return
+    this.#context.grants.forget(this.request.id)
+    // What it took of its subject's limits is given back already: `leave` gives this back, too.
+    if (!this.#isTimeUp) this.#state = 'held'
     this.#wake()
   }
 
   #refused(placement: Extract<Placement, { kind: 'refused' }>): LeaseAnswer {
-    const { clock, grants } = this.#context
-    const { id, resource } = this.request
-    this.#state = 'over'
-    grants.forget(id)
+    if (this.#hasEnded) return { kind: 'left' }
+    this.#end('over')
     this.#quota.letGo()
-    return refusedBy(placement.reason, resource, placement, clock.now())
+    return this.#refusedBy(placement.reason, placement)
   }
 
   #leftOrWaitedOut(prediction: Prediction | null): LeaseAnswer {
-    const { clock } = this.#context
-    if (!this.#isTimeUp || this.#state === 'forgone') return { kind: 'left' }
+    if (!this.#isTimeUp || this.#hasEnded) return { kind: 'left' }
     this.leave()
-    return refusedBy('waited_out', this.request.resource, prediction, clock.now())
+    return this.#refusedBy('waited_out', prediction)
   }
-}
 
-/** When to ask again where only the end of another's lease can tell. */
-const SOON_MS = 1000
-
-function refusedBy(
-  reason: 'queue_full' | 'wait_too_long' | 'waited_out',
-  resource: string,
-  prediction: Prediction | null,
-  now: EpochMs,
-): LeaseAnswer {
-  const { expectedAt = Number.POSITIVE_INFINITY, boundBy = null } = prediction ?? {}
-  const retryAfterMs = Number.isFinite(expectedAt) ? Math.max(0, expectedAt - now) : SOON_MS
-  const message = describeWait(reason, resource, prediction, now)
-  return { kind: 'refused', refusal: { reason, message, retryAfterMs }, at: resource, boundBy }
+  #refusedBy(reason: WaitRefusal, prediction: Prediction | null): LeaseAnswer {
+    const { resource } = this.request
+    const refusal = waitRefusal(reason, resource, prediction, this.#context.clock.now())
+    return { kind: 'refused', refusal, at: resource, boundBy: prediction?.boundBy ?? null }
+  }
 }

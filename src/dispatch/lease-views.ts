@@ -8,7 +8,9 @@ import type { TicketView } from '../core/ticket.ts'
 import { laneOf } from './call-policy.ts'
 import type { LeaseAsk } from './lease-ask.ts'
 import { readLeaseId } from './lease-id.ts'
+import { isOfSubject } from './lease-names.ts'
 import type { LeaseRoll } from './lease-roll.ts'
+import type { LeaseTurn } from './lease-turn.ts'
 
 export interface LeaseView {
   readonly id: string
@@ -22,8 +24,8 @@ export interface LeaseView {
   readonly expiresAt: EpochMs
 }
 
-/** Of one resource: more are not read from its store at once. */
-const MOST_OF_A_RESOURCE = 10_000
+/** Of one resource: its gate does nothing else while they are read. */
+const MOST_OF_A_RESOURCE = 1000
 
 export class LeaseViews {
   readonly #store: Store
@@ -35,7 +37,7 @@ export class LeaseViews {
   }
 
   /**
-   * In order of arrival.
+   * In order of arrival. Where a resource has more than can be read at once, it is any of them.
    *
    * @param owner - As `ownerTag` writes it; null: everybody's.
    * @param resource - Null: all.
@@ -60,20 +62,20 @@ export class LeaseViews {
   }
 
   /** @throws StoreUnreachable */
-  async find(resource: string, id: string): Promise<LeaseView | null> {
+  async find(turn: LeaseTurn): Promise<LeaseView | null> {
+    const { id, resource } = turn.request
     const ask = this.#roll.find(id)
     const waiting = ask && viewOfWaiting(ask)
     if (waiting) return waiting
-    const tickets = await this.#store.tickets(resource, MOST_OF_A_RESOURCE)
-    const ticket = tickets.find((candidate) => candidate.id === id)
-    return ticket ? viewOfTicket(ticket, resource) : null
+    const ticket = await turn.ticket()
+    return ticket && viewOfTicket(ticket, resource)
   }
 
   /** Names of those that the store knows, and of those for which somebody only stands in a line before. */
   async #resources(): Promise<readonly string[]> {
     const names = new Set((await this.#store.snapshot()).map(({ name }) => name))
     for (const { resource } of this.#roll) names.add(resource)
-    return [...names]
+    return [...names].filter((name) => !isOfSubject(name))
   }
 }
 

@@ -1,8 +1,10 @@
 // What is wished for, before it is asked of a store. Owns: the shape of a wish, and what it means by the
 // policy that is in force. Must not know: what becomes of it.
 import type { EpochMs } from '../core/clock.ts'
+import { NOTHING } from '../core/cost.ts'
 import type { Lane } from '../core/lane.ts'
 import type { Store } from '../core/store.ts'
+import { PLACE_TTL_MS } from './lease-ask.ts'
 import { createNonce, leaseId, nonceOf, ownerTag } from './lease-id.ts'
 import { costOfLoad, excessOf, type Load } from './lease-load.ts'
 import { type FoundResource, findResource } from './lease-names.ts'
@@ -34,11 +36,10 @@ export async function resourceFor(
   policy: LeasePolicy,
   store: Store,
 ): Promise<FoundResource> {
-  const { resources: names, ownResource, limitsOf } = policy
-  const found = await findResource(name, { names, ownResource }, store)
+  const found = await findResource(name, policy, store)
   if (found.kind === 'refused') return found
   const snapshot = found.isLearnt ? await store.look(found.resource) : null
-  const excess = excessOf(load, limitsOf(found.resource), snapshot)
+  const excess = excessOf(load, policy.limitsOf(found.resource), snapshot)
   if (!excess) return found
   const { field, detail } = excess
   const message = `${field} ${detail}.`
@@ -54,6 +55,26 @@ export function requestFor(
   const subject = subjects.of(caller.identity)
   const unit = subject.flow ?? flow ?? caller.name
   return { ...more, resource, isLearnt, subject, lane, flow: unit, estimate: costOfLoad(load) }
+}
+
+/** What is known of an ask by its id: enough to look at it, to renew and to end it. */
+export function requestOf(
+  caller: LeaseCaller,
+  { subjects }: LeasePolicy,
+  id: string,
+  resource: string,
+): LeaseRequest {
+  return {
+    id,
+    resource,
+    isLearnt: resource.includes('/'),
+    subject: subjects.of(caller.identity),
+    lane: null,
+    flow: caller.name,
+    estimate: NOTHING,
+    deadlineAt: 0,
+    holder: { id, ttlMs: PLACE_TTL_MS },
+  }
 }
 
 /** The same for the same idempotency key, whichever process is asked. */

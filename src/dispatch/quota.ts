@@ -6,7 +6,7 @@ import type { Clock, EpochMs } from '../core/clock.ts'
 import type { CostVector } from '../core/cost.ts'
 import type { Lane } from '../core/lane.ts'
 import type { Store } from '../core/store.ts'
-import type { Holder } from '../core/ticket.ts'
+import type { Holder, TicketView } from '../core/ticket.ts'
 import type { Scope } from '../policy/subject.ts'
 import type { GrantListeners } from './grant-listeners.ts'
 import { type LimitStanding, standingsOf } from './limit-standing.ts'
@@ -61,8 +61,6 @@ export class Quota {
   #waiting: (Hold & { readonly resolve: (isGranted: boolean) => void }) | null = null
   #isOver = false
   #isForgone = false
-  /** The ticket that it waited with when it was forgone. */
-  #forgone: Hold | null = null
 
   constructor(context: QuotaContext, request: QuotaRequest) {
     this.#context = context
@@ -116,10 +114,28 @@ export class Quota {
   /** A sign of life for all that was taken, and for the place that it waits in. False when any is not known. */
   async renew({ id, ttlMs }: Holder): Promise<boolean> {
     const { store } = this.#context
-    const waiting = this.#waiting ?? this.#forgone
-    const taken = [...this.#held, ...(waiting ? [waiting] : [])]
-    const known = await Promise.all(taken.map(({ resource }) => store.renew(resource, id, ttlMs)))
+    const known = await Promise.all(
+      this.#all.map(({ resource }) => store.renew(resource, id, ttlMs)),
+    )
     return known.every(Boolean)
+  }
+
+  /** Of all that it has, the ticket of the widest scope that the store knows of; null when it knows none. */
+  async ticket(): Promise<TicketView | null> {
+    for (const { resource, id } of this.#all.toReversed()) {
+      const ticket = await this.#context.store.ticket(resource, id)
+      if (ticket) return ticket
+    }
+    return null
+  }
+
+  /** Where it stands in the line of a scope; null when it stands in none. */
+  async position(): Promise<Prediction | null> {
+    for (const { resource, id } of this.#all.toReversed()) {
+      const prediction = await this.#context.store.position(resource, id)
+      if (prediction) return prediction
+    }
+    return null
   }
 
   /** The call has ended. */
@@ -130,35 +146,22 @@ export class Quota {
 
   /** The call will not be sent, or cost nothing: all is given back, and nothing waits any more. */
   letGo(): void {
-    if (this.#isForgone) return
-    const { store, grants, follow } = this.#context
-    for (const { resource, id } of this.#end()) follow(store.release(resource, id))
-    const waiting = this.#waiting
-    if (!waiting) return
-    this.#waiting = null
-    grants.forget(waiting.id)
-    follow(store.cancel(waiting.resource, waiting.id))
-    waiting.resolve(false)
+    if (!this.#isForgone) for (const hold of this.#end()) this.#leave(hold)
   }
 
-  /**
-   * Looks after nothing any more and gives nothing back: it is its holder's, whom somebody else may speak
-   * for. A grant that still comes is nobody's mistake, until `forgotten`.
-   */
+  /** As `letGo`, of whichever process it is by now. False when nothing was there. @throws StoreUnreachable */
+  async release(): Promise<boolean> {
+    const { store } = this.#context
+    const ended = await Promise.all(
+      this.#end().map(({ resource, id }) => store.leave(resource, id, 'any')),
+    )
+    return ended.some(Boolean)
+  }
+
+  /** Looks after nothing any more and gives nothing back: somebody else speaks for its holder. */
   forgo(): void {
-    this.#isOver = true
     this.#isForgone = true
-    const waiting = this.#waiting
-    if (!waiting) return
-    this.#forgone = waiting
-    this.#waiting = null
-    this.#context.grants.expect(waiting.id, () => {})
-    waiting.resolve(false)
-  }
-
-  /** After `forgo`: what it had has ended, or is somebody else's. */
-  forgotten(): void {
-    if (this.#forgone) this.#context.grants.forget(this.#forgone.id)
+    this.#end()
   }
 
   /** Takes of a scope's shadow, which nobody waits for. False when it has no room. */
@@ -182,9 +185,11 @@ export class Quota {
     if (placement.kind === 'waiting' && granted !== null) {
       if (this.#waiting) this.#request.onWaiting(placement)
       if (await granted) this.#held.push(hold)
+      // It was let go before the store had heard of it, maybe.
+      else if (!this.#isForgone) this.#leave(hold)
       return null
     }
-    this.#stopExpecting(hold)
+    this.#stopExpecting()
     if (placement.kind === 'admitted') {
       this.#held.push(hold)
       return null
@@ -214,21 +219,26 @@ export class Quota {
     const { promise, resolve } = Promise.withResolvers<boolean>()
     this.#waiting = { ...hold, resolve }
     this.#context.grants.expect(hold.id, () => {
-      this.#stopExpecting(hold)
+      this.#stopExpecting()
       resolve(true)
     })
     return promise
   }
 
-  #stopExpecting(hold: Hold): void {
-    this.#context.grants.forget(hold.id)
+  #stopExpecting(): void {
+    if (this.#waiting) this.#context.grants.forget(this.#waiting.id)
     this.#waiting = null
   }
 
-  /** It stands in a line that it is not to wait in; its turn may have come meanwhile. */
+  /** Whether it waits there or was let in meanwhile, unless another process has come for it. */
   #leave({ resource, id }: Hold): void {
     const { store, follow } = this.#context
-    follow(store.cancel(resource, id).then((place) => (place ? null : store.release(resource, id))))
+    follow(store.leave(resource, id, 'own'))
+  }
+
+  /** What was taken, and the ticket that it waits with. */
+  get #all(): readonly Hold[] {
+    return this.#waiting ? [...this.#held, this.#waiting] : this.#held
   }
 
   #holdOf(resource: string): Hold {
@@ -240,10 +250,14 @@ export class Quota {
     return standingsOf(subject, limits, await store.look(resource), clock.now())
   }
 
+  /** @returns all that it had, of which nothing is its own any more. */
   #end(): readonly Hold[] {
+    const all = this.#all
+    const waiting = this.#waiting
     this.#isOver = true
-    const held = this.#held
     this.#held = []
-    return held
+    this.#stopExpecting()
+    waiting?.resolve(false)
+    return all
   }
 }

@@ -2,6 +2,7 @@
 // both together and handing them to those who carry them out. Must not know: when a file is read, or
 // how a ledger is watched.
 import type { GateSettings } from '../core/admission.ts'
+import type { Limit } from '../core/limit.ts'
 import type { CallRules } from '../dispatch/call-rules.ts'
 import type { UpstreamBase } from '../dispatch/upstream.ts'
 import type { Registry } from '../ledger/ledger.ts'
@@ -21,6 +22,8 @@ export class PolicyInForce {
   /** Parsed once for each address. */
   #base: { readonly url: string; readonly base: UpstreamBase } = { url: '', base: NO_BASE }
   readonly #listeners: (() => void)[] = []
+  /** Resources that the file names no more, while somebody may still stand in their lines. */
+  readonly #dropped = new Map<string, readonly Limit[]>()
   /** Is told when limits may have changed, after those who hear of all changes. */
   onNewLimits: () => void = () => {}
 
@@ -48,6 +51,8 @@ export class PolicyInForce {
 
   /** The file has changed. */
   replaceSettings(settings: Settings): void {
+    for (const [name, limits] of this.#settings.resources) this.#dropped.set(name, limits)
+    for (const name of settings.resources.keys()) this.#dropped.delete(name)
     this.#settings = settings
     this.keys.replaceConfigured(settings.rules.keys)
     this.#subjects = new Subjects(settings.rules, this.#registry?.overrides)
@@ -76,7 +81,10 @@ export class PolicyInForce {
   gateSettings(resource: string): GateSettings {
     const { providers, queue } = this.#settings
     const { agingMs, maxQueued } = queue
-    const own = this.#settings.resources.get(resource) ?? this.#subjects.limitsOf(resource)
+    const own =
+      this.#settings.resources.get(resource) ??
+      this.#dropped.get(resource) ??
+      this.#subjects.limitsOf(resource)
     if (own) return { limits: own, learns: false, agingMs, maxQueued, floors: NO_FLOORS }
     const { limits, floors } = providers.anthropic
     const group = resource.slice(resource.lastIndexOf('/') + 1)

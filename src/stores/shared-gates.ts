@@ -35,8 +35,6 @@ export interface SharedGates extends Omit<Store, 'isDegraded'> {
   lifeOf(resource: string): string | null
   /** A sign of life for all of this process's own tickets of a resource. */
   beat(resource: string): Promise<Beat>
-  /** Ends a lease that nobody here wants, for nothing, unless it is another process's by now. */
-  decline(resource: string, id: string): Promise<boolean>
   /** Which of these tickets the gate has, and tells this process of. */
   mine(resource: string, ids: readonly string[]): Promise<readonly string[]>
   /** The ids of this process's own tickets that the gate knows. */

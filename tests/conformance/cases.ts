@@ -575,6 +575,7 @@ export function cases(underTest: StoreUnderTest): void {
     it('is asked about what it does not know in vain', async () => {
       const line = await open({})
       expect(await line.store.cancel('unknown', 'x')).toBeNull()
+      expect(await line.store.leave('unknown', 'x', 'any')).toBe(false)
       expect(await line.store.settle('unknown', 'x', NOTHING, true)).toBe(false)
       expect(await line.store.unpark('unknown', 'x', NOTHING)).toBe(false)
       await line.store.answered('unknown', 5)

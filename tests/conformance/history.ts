@@ -27,6 +27,7 @@ export type Step =
   /** A request comes again, since its answer was lost. */
   | { readonly kind: 'repeat'; readonly pick: number }
   | { readonly kind: 'cancel'; readonly pick: number; readonly comesBack: boolean }
+  | { readonly kind: 'leave'; readonly pick: number }
   | { readonly kind: 'unpark'; readonly pick: number }
   | {
       readonly kind: 'settle'
@@ -159,6 +160,7 @@ const limitedStep: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: moving },
   fc.record({ kind: kind('cancel'), pick, comesBack: fc.boolean() }),
   fc.record({ kind: kind('release'), pick }),
+  fc.record({ kind: kind('leave'), pick }),
   { weight: 2, arbitrary: fc.record({ kind: kind('revise'), pick, part }) },
   fc.record({ kind: kind('pause'), ms: fc.integer({ min: 0, max: 800 }) }),
 )
@@ -368,6 +370,10 @@ export async function follow(line: Line, step: Step): Promise<unknown> {
     }
     case 'cancel':
       return cancel(line, step.pick, step.comesBack)
+    case 'leave': {
+      const caller = pickOf(everyone(line), step.pick)
+      return caller && line.leave(caller.id)
+    }
     case 'unpark': {
       const caller = pickOf(line.parked, step.pick)
       return caller && line.unpark(caller.id)

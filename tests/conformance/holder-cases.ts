@@ -80,6 +80,8 @@ export function holderCases(underTest: StoreUnderTest): void {
       expect(await line.revise(lease, inputs(1), 0)).toBe(false)
       expect(await line.bounce(lease, { kind: 'repriced', estimate: inputs(1) })).toBe(false)
       expect(await line.cancel(waiting)).toBeNull()
+      expect(await line.leave(lease)).toBe(false)
+      expect(await line.leave(waiting)).toBe(false)
       expect(await line.raise(waiting)).toBe(false)
       expect(await line.unpark(parked)).toBe(false)
       expect(await line.renew(mortal.id, SECOND)).toBe(false)

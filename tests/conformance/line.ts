@@ -179,6 +179,17 @@ export class Line {
     return place
   }
 
+  async leave(id: string): Promise<boolean> {
+    this.#callers.expire(this.now)
+    const resource = this.#resourceOf(id)
+    if (this.#callers.take('held', id)) this.#callers.end(id, NOTHING)
+    this.#callers.take('waiting', id)
+    this.#callers.take('parked', id)
+    const hasLeft = await this.store.leave(resource, id, 'own')
+    await this.#delivered()
+    return hasLeft
+  }
+
   async unpark(id: string, estimate?: CostVector): Promise<boolean> {
     this.#callers.expire(this.now)
     const caller = this.#callers.take('parked', id)

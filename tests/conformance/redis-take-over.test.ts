@@ -106,21 +106,28 @@ describe('a ticket that is asked for again, by another process', () => {
     expect(await settle(two.store, 'ticket')).toBe(true)
   })
 
-  it('can be declined by its own process only, and be ended by any', async () => {
+  it('is left by its own process only, be it waiting or a lease, unless anybody’s is meant', async () => {
     const { one, two } = await openTwo()
     await one.store.enqueue(asking('ticket', MORTAL))
     expect(await one.store.mine(RESOURCE, ['ticket'])).toEqual(['ticket'])
     expect(await two.store.enqueue(asking('ticket', MORTAL))).toEqual({ kind: 'admitted' })
     expect(await one.store.mine(RESOURCE, ['ticket'])).toEqual([])
-    expect(await one.store.decline(RESOURCE, 'ticket')).toBe(false)
+    expect(await one.store.leave(RESOURCE, 'ticket', 'own')).toBe(false)
     const ticket = { request: asking('ticket', MORTAL), grantedAt: null, countedIn: null }
     expect(await one.store.rejoin(RESOURCE, [ticket], NOTHING)).toEqual([])
     expect(await two.store.rejoin(RESOURCE, [ticket], NOTHING)).toEqual(['ticket'])
-    expect(await one.store.release(RESOURCE, 'ticket')).toBe(true)
+    expect(await one.store.enqueue(asking('behind', { ...MORTAL, id: 'other' }))).toMatchObject({
+      kind: 'waiting',
+    })
+    expect(await two.store.leave(RESOURCE, 'behind', 'own')).toBe(false)
+    expect(await one.store.leave(RESOURCE, 'behind', 'own')).toBe(true)
+    expect(await one.store.leave(RESOURCE, 'ticket', 'any')).toBe(true)
     await until('both are told', async () => two.heard.length > 0 && one.heard.length > 0)
     expect([one.heard, two.heard]).toEqual([['lost ticket'], ['lost ticket']])
     await two.store.enqueue(asking('another', MORTAL))
-    expect(await two.store.decline(RESOURCE, 'another')).toBe(true)
+    expect(await two.store.leave(RESOURCE, 'another', 'own')).toBe(true)
+    await one.store.enqueue(asking('lasting'))
+    expect(await two.store.leave(RESOURCE, 'lasting', 'own')).toBe(true)
   })
 
   it('stays the first one’s where it lives and dies with that process', async () => {

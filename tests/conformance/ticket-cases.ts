@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { costOf } from '../../src/core/cost.ts'
 import type { Limit } from '../../src/core/limit.ts'
-import { Line, START_AT, type StoreUnderTest } from './line.ts'
+import { Line, RESOURCE, START_AT, type StoreUnderTest } from './line.ts'
 
 const SECOND = 1000
 
@@ -93,6 +93,30 @@ export function ticketCases(underTest: StoreUnderTest): void {
       expect(new Set(await idsIn(line, 20))).toEqual(all)
     })
 
+    it('are shown one by one as they are together', async () => {
+      const line = await open(1)
+      const holder = { id: 'holder', ttlMs: 5 * SECOND }
+      await line.add({ id: 'held', flow: 'ä / b', lane: 'high', input: 7, output: 3, holder })
+      await line.wait(SECOND)
+      await line.add({ id: 'waiting', flow: 'c', holder: { id: 'other', ttlMs: 3 * SECOND } })
+      await line.add({ id: 'parked', parked: true })
+      const all = await line.tickets()
+      expect(all).toHaveLength(3)
+      for (const ticket of all) expect(await line.store.ticket(RESOURCE, ticket.id)).toEqual(ticket)
+    })
+
+    it('are not shown where they are not, or are no more', async () => {
+      const line = await open(1)
+      const mortal = await line.add({ holder: { id: 'holder', ttlMs: SECOND } })
+      const waiting = await line.add({ holder: { id: 'other', ttlMs: SECOND } })
+      expect(await line.store.ticket('unheard of', 'nobody')).toBeNull()
+      expect(await line.store.ticket(RESOURCE, 'nobody')).toBeNull()
+      await line.leave(waiting)
+      expect(await line.store.ticket(RESOURCE, waiting)).toBeNull()
+      await line.wait(SECOND)
+      expect(await line.store.ticket(RESOURCE, mortal)).toBeNull()
+    })
+
     it('are those of before, wherever a resource has gone', async () => {
       if (underTest.exempt.includes('merge')) return
       const line = await open(1)
@@ -101,6 +125,7 @@ export function ticketCases(underTest: StoreUnderTest): void {
       for (const name of ['resource', 'organization']) {
         const tickets = await line.store.tickets(name, 10)
         expect(tickets.map(({ id }) => id)).toEqual(['first', 'second'])
+        expect(await line.store.ticket(name, 'second')).toEqual(tickets[1])
       }
     })
 

@@ -136,7 +136,7 @@ describe('a client that goes', () => {
     await using gate = await openGate()
     const first = await hold(gate.url, one)
     const caller = await rawCaller(gate.url)
-    caller.write(postOf(LEASES, one))
+    caller.write(postOf(LEASES, one, { host: new URL(gate.url).host }))
     await until(async () => (await gate.status()).queued === 1)
     caller.hangUp()
     await until(async () => (await gate.status()).queued === 0)

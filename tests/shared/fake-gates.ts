@@ -5,7 +5,7 @@ import type { Bounce, LimitRefusal } from '../../src/core/admission.ts'
 import type { Clock, EpochMs } from '../../src/core/clock.ts'
 import type { CostVector } from '../../src/core/cost.ts'
 import type { Observation } from '../../src/core/observation.ts'
-import { type Grant, type SettingsOf, StoreUnreachable } from '../../src/core/store.ts'
+import { type Grant, type SettingsOf, StoreUnreachable, type Whose } from '../../src/core/store.ts'
 import type { OwnTicket, TicketRequest } from '../../src/core/ticket.ts'
 import { MemoryStore } from '../../src/stores/memory/memory-store.ts'
 import type { Beat, Loss, SharedGates } from '../../src/stores/shared-gates.ts'
@@ -232,10 +232,12 @@ export class FakeGates implements SharedGates {
     )
   }
 
-  decline(resource: string, id: string) {
-    return this.#at('release', resource, async (server, resource) => {
-      if (server.known.get(id)?.owner !== this.instance) return false
-      return this.#end(id, server.gates.release(resource, id))
+  leave(resource: string, id: string, whose: Whose) {
+    return this.#at('leave', resource, async (server, resource) => {
+      const known = server.known.get(id)
+      const isAnothers = known && !known.isOwn && known.owner !== this.instance
+      if (isAnothers && whose === 'own') return false
+      return this.#end(id, server.gates.leave(resource, id))
     })
   }
 
@@ -247,6 +249,10 @@ export class FakeGates implements SharedGates {
       )
       return ids.filter((id) => mine.has(id))
     })
+  }
+
+  ticket(resource: string, id: string) {
+    return this.#at('ticket', resource, ({ gates }, resource) => gates.ticket(resource, id))
   }
 
   tickets(resource: string, most: number) {

@@ -21,7 +21,7 @@ const SETTINGS = settingsWith(slots(2), perMinute(600))
 type Step =
   | { readonly kind: 'ask'; readonly who: number; readonly input: number; readonly parked: boolean }
   | {
-      readonly kind: 'leave' | 'settle' | 'release' | 'unpark'
+      readonly kind: 'leave' | 'leave for good' | 'settle' | 'release' | 'unpark'
       readonly who: number
       readonly pick: number
     }
@@ -53,7 +53,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 8,
     arbitrary: fc.record({
-      kind: one('leave', 'settle', 'settle', 'release', 'unpark'),
+      kind: one('leave', 'leave for good', 'settle', 'settle', 'release', 'unpark'),
       who,
       pick,
     }),
@@ -141,12 +141,17 @@ const faultFrom = (drawn: number): Fault =>
 
 function useTicket(
   process: Process,
-  step: Extract<Step, { readonly kind: 'leave' | 'settle' | 'release' | 'unpark' | 'bounce' }>,
+  step: Extract<
+    Step,
+    { readonly kind: 'leave' | 'leave for good' | 'settle' | 'release' | 'unpark' | 'bounce' }
+  >,
 ): void {
   const among = (callers: readonly Caller[]) => callers[step.pick % callers.length]
   const [held, waiting] = [among(process.in('held')), among(process.in('waiting'))]
   const parked = among(process.in('waiting').filter((caller) => caller.parked))
   if (step.kind === 'leave' && waiting) void process.leave(waiting)
+  const either = among([...process.in('held'), ...process.in('waiting')])
+  if (step.kind === 'leave for good' && either) void process.leaveForGood(either)
   if (step.kind === 'settle' && held) void process.settle(held)
   if (step.kind === 'release' && held) void process.release(held)
   if (step.kind === 'unpark' && parked) void process.unpark(parked)

@@ -151,6 +151,14 @@ export class Process {
     if (place) caller.state = 'over'
   }
 
+  /** As `leave`, whatever has become of it by now. */
+  async leaveForGood(caller: Caller): Promise<boolean> {
+    caller.state = 'left'
+    const hasLeft = await this.store.leave(this.#resource, caller.id, 'own')
+    caller.state = 'over'
+    return hasLeft
+  }
+
   async settle(caller: Caller, input = caller.cost.input_tokens, exact = true): Promise<boolean> {
     caller.state = 'over'
     return this.store.settle(this.#resource, caller.id, costOf({ input_tokens: input }), exact)

@@ -75,6 +75,23 @@ describe('a ticket that another process asks for', () => {
     }
   })
 
+  it('is not ended by the process that had it before, be it a lease or not', async () => {
+    for (const isDeaf of [false, true]) {
+      const given = open(1)
+      const { one, two, sharedNow } = given
+      const { first, before } = await inLine(given)
+      one.gates.isDeaf = isDeaf
+      await two.ask(TICKET)
+      expect(await one.store.leave(RESOURCE, before.id, 'own')).toBe(false)
+      expect(await sharedNow()).toEqual(['one0', TICKET.id])
+      await one.settle(first)
+      expect(await one.store.leave(RESOURCE, before.id, 'own')).toBe(false)
+      expect(await sharedNow()).toEqual([TICKET.id])
+      expect(await one.store.leave(RESOURCE, before.id, 'any')).toBe(true)
+      expect(await sharedNow()).toEqual([])
+    }
+  })
+
   it('is no stranger to be ended, though the news of its turn is on its way to another', async () => {
     const given = open(1)
     const { one, two, renew, wait, sharedNow } = given

@@ -53,6 +53,9 @@ export class MemoryStore implements Store {
     this.#tellGrant = listener
   }
 
+  /** There is no other process. */
+  onLost(): void {}
+
   async enqueue(request: TicketRequest): Promise<Placement> {
     const now = this.#clock.now()
     const resource = this.#open(request.resource, now)
@@ -63,6 +66,11 @@ export class MemoryStore implements Store {
 
   async cancel(name: string, id: string): Promise<Place | null> {
     return this.#with(name, null, (gate, now) => gate.cancel(id, now))
+  }
+
+  /** All tickets are this process's own. */
+  async leave(name: string, id: string): Promise<boolean> {
+    return this.#with(name, false, (gate, now) => gate.leave(id, now))
   }
 
   async unpark(name: string, id: string, estimate: CostVector): Promise<boolean> {
@@ -160,6 +168,10 @@ export class MemoryStore implements Store {
   async look(name: string): Promise<ResourceSnapshot | null> {
     const resource = this.#find(name)
     return resource ? { name: resource.name, ...resource.gate.snapshot(this.#clock.now()) } : null
+  }
+
+  async ticket(name: string, id: string): Promise<TicketView | null> {
+    return this.#find(name)?.gate.ticket(id) ?? null
   }
 
   async tickets(name: string, most: number): Promise<readonly TicketView[]> {

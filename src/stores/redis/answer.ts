@@ -150,7 +150,7 @@ function limitOf(values: Values, configured: readonly Limit[]): Limit {
   }
 }
 
-/** What `tickets.lua` tells of one of them. */
+/** What `view_of` in lib/gate.lua shows of a ticket. */
 export function ticketViewOf(value: unknown, time: ServerTime): TicketView {
   const [id, flow, lane, requests, input, output, tokens, cost, ...instants] = listOf(value)
   const [enqueuedAt, grantedAt, expiresAt] = instants

@@ -17,6 +17,7 @@ import {
   type ResourceSnapshot,
   type SettingsOf,
   StoreUnreachable,
+  type Whose,
 } from '../../core/store.ts'
 import type { Holder, OwnTicket, Place, TicketRequest, TicketView } from '../../core/ticket.ts'
 import type { Beat, Loss, SharedGates } from '../shared-gates.ts'
@@ -201,6 +202,14 @@ export class RedisStore implements SharedGates {
     }
   }
 
+  leave(resource: string, id: string, whose: Whose): Promise<boolean> {
+    return this.#decide(this.#scripts.leave, resource, (common) => ({
+      ...common,
+      id,
+      onlyOwn: whose === 'own',
+    }))
+  }
+
   unpark(resource: string, id: string, estimate: CostVector): Promise<boolean> {
     return this.#decide(this.#scripts.unpark, resource, (common) => ({ ...common, id, estimate }))
   }
@@ -219,11 +228,7 @@ export class RedisStore implements SharedGates {
   }
 
   release(resource: string, id: string): Promise<boolean> {
-    return this.#release(resource, id, false)
-  }
-
-  decline(resource: string, id: string): Promise<boolean> {
-    return this.#release(resource, id, true)
+    return this.#decide(this.#scripts.release, resource, (common) => ({ ...common, id }))
   }
 
   revise(
@@ -388,6 +393,14 @@ export class RedisStore implements SharedGates {
     return own.length === 0 ? null : snapshotOf(own, gate)
   }
 
+  async ticket(resource: string, id: string): Promise<TicketView | null> {
+    const [own, { time }] = await this.#run(this.#scripts.ticket, resource, (common) => ({
+      ...common,
+      id,
+    }))
+    return own.length === 0 ? null : ticketViewOf(own, time)
+  }
+
   /** Where there are more than `most`, it is any of them that are told of. */
   async tickets(resource: string, most: number): Promise<readonly TicketView[]> {
     const [own, { time }] = await this.#run(this.#scripts.tickets, resource, (common) => ({
@@ -422,10 +435,6 @@ export class RedisStore implements SharedGates {
     await this.idle()
     await this.#registry.leave().catch(ignoreUnreachable)
     await this.#connection.close()
-  }
-
-  #release(resource: string, id: string, onlyOwn: boolean): Promise<boolean> {
-    return this.#decide(this.#scripts.release, resource, (common) => ({ ...common, id, onlyOwn }))
   }
 
   /** Runs a script that answers yes or no. */

@@ -2553,6 +2553,24 @@ local function prediction(ticket)
   local position, expected_at, kind, meter_index = predict(ticket)
   return number(position), number(expected_at), binding(kind, meter_index)
 end
+local function view_of(ticket)
+  local is_held = ticket.state == HELD
+  local estimate = ticket.estimate
+  local holder = records.holder(ticket.holder)
+  return {
+    ticket.id,
+    ticket.flow,
+    ticket.lane,
+    number(estimate.requests),
+    number(estimate.input_tokens),
+    number(estimate.output_tokens),
+    number(estimate.tokens),
+    number(estimate.cost),
+    number(ticket.enqueued_at),
+    is_held and number(ticket.granted_at) or '',
+    number(holder and holder.expires_at or NEVER),
+  }
+end
 local function set_alarm()
   local wake_at = math.min(gate.next_at, queue.next_rise_at(), gate.next_expiry_at)
   local is_kept = gate.alarm_owner ~= arg.instance and gate.alarm_at > gate.now and gate.alarm_at <= wake_at
@@ -3013,6 +3031,62 @@ return close(function()
   if ticket.state == HELD then return { 'admitted' } end
   return { 'waiting', prediction(ticket) }
 end, { [arg.id] = true })
+`,
+}
+
+export interface LeaveArgs {
+  /** the resource's name */
+  readonly resource: string
+  /** the process that asks */
+  readonly instance: string
+  /** when its configuration was made: the newest one is in force */
+  readonly revision: number
+  /** the configuration as JSON, or nothing while the gate is thought to know it */
+  readonly settings: string
+  readonly id: string
+  /** leaves it alone if another process has asked for it since */
+  readonly onlyOwn: boolean
+}
+
+/**
+ * Takes a ticket out, whether it waits or is a lease: what a lease took is given back.
+ *
+ * Answer: '1', or '0' when it is not here, or is left alone
+ */
+const leave: Script<LeaveArgs> = {
+  name: 'leave',
+  keys: ['state', 'records', 'index', 'departures'],
+  args: (a) => [a.resource, a.instance, a.settings, a.id, doubles([a.revision, a.onlyOwn ? 1 : 0])],
+  libs: `${lib.clock}${lib.leastMissing}${lib.tokenBucket}${lib.slidingWindow}${lib.fixedWindow}${lib.concurrency}${lib.underway}${lib.learntLimit}${lib.meters}${lib.ramp}${lib.overload}${lib.limitSettings}${lib.limitCodec}${lib.limits}${lib.records}${lib.state}${lib.index}${lib.fairQueue}${lib.gate}`,
+  body: `key = {
+  state = KEYS[1],
+  records = KEYS[2],
+  index = KEYS[3],
+  departures = KEYS[4],
+}
+local n1, n2 = struct.unpack('<dd', ARGV[5])
+arg = {
+  resource = ARGV[1],
+  instance = ARGV[2],
+  revision = n1,
+  settings = ARGV[3],
+  id = ARGV[4],
+  only_own = n2 == 1,
+}
+local answer = open_known()
+if answer then return answer end
+local ticket = records.ticket(arg.id)
+if not ticket or (arg.only_own and is_another_s(ticket)) then return done(false) end
+if ticket.state == HELD then
+  lease.take(ticket)
+  count_for_holder(ticket, 0, -1)
+  lease.refund(ticket)
+else
+  line.leave(ticket)
+  count_for_holder(ticket, -1, 0)
+end
+line.forget(ticket)
+return done(true)
 `,
 }
 
@@ -3695,19 +3769,17 @@ export interface ReleaseArgs {
   /** the configuration as JSON, or nothing while the gate is thought to know it */
   readonly settings: string
   readonly id: string
-  /** leaves it alone if another process has asked for it since */
-  readonly onlyOwn: boolean
 }
 
 /**
  * Ends a lease that cost nothing: all that it took is given back.
  *
- * Answer: '1', or '0' when it had ended before, or is left alone
+ * Answer: '1', or '0' when it had ended before
  */
 const release: Script<ReleaseArgs> = {
   name: 'release',
   keys: ['state', 'records', 'index', 'departures'],
-  args: (a) => [a.resource, a.instance, a.settings, a.id, doubles([a.revision, a.onlyOwn ? 1 : 0])],
+  args: (a) => [a.resource, a.instance, a.settings, a.id, doubles([a.revision])],
   libs: `${lib.clock}${lib.leastMissing}${lib.tokenBucket}${lib.slidingWindow}${lib.fixedWindow}${lib.concurrency}${lib.underway}${lib.learntLimit}${lib.meters}${lib.ramp}${lib.overload}${lib.limitSettings}${lib.limitCodec}${lib.limits}${lib.records}${lib.state}${lib.index}${lib.fairQueue}${lib.gate}`,
   body: `key = {
   state = KEYS[1],
@@ -3715,19 +3787,18 @@ const release: Script<ReleaseArgs> = {
   index = KEYS[3],
   departures = KEYS[4],
 }
-local n1, n2 = struct.unpack('<dd', ARGV[5])
+local n1 = struct.unpack('<d', ARGV[5])
 arg = {
   resource = ARGV[1],
   instance = ARGV[2],
   revision = n1,
   settings = ARGV[3],
   id = ARGV[4],
-  only_own = n2 == 1,
 }
 local answer = open_known()
 if answer then return answer end
 local ticket = lease.find(arg.id)
-if not ticket or (arg.only_own and ticket.owner ~= arg.instance) then return done(false) end
+if not ticket then return done(false) end
 lease.take(ticket)
 count_for_holder(ticket, 0, -1)
 lease.refund(ticket)
@@ -4013,6 +4084,51 @@ end)
 `,
 }
 
+export interface TicketArgs {
+  /** the resource's name */
+  readonly resource: string
+  /** the process that asks */
+  readonly instance: string
+  /** when its configuration was made: the newest one is in force */
+  readonly revision: number
+  /** the configuration as JSON, or nothing while the gate is thought to know it */
+  readonly settings: string
+  readonly id: string
+}
+
+/**
+ * One of those who are here.
+ *
+ * Answer: nothing when it is not here, else what `view_of` shows
+ */
+const ticket: Script<TicketArgs> = {
+  name: 'ticket',
+  keys: ['state', 'records', 'index', 'departures'],
+  args: (a) => [a.resource, a.instance, a.settings, a.id, doubles([a.revision])],
+  libs: `${lib.clock}${lib.leastMissing}${lib.tokenBucket}${lib.slidingWindow}${lib.fixedWindow}${lib.concurrency}${lib.underway}${lib.learntLimit}${lib.meters}${lib.ramp}${lib.overload}${lib.limitSettings}${lib.limitCodec}${lib.limits}${lib.records}${lib.state}${lib.index}${lib.fairQueue}${lib.gate}`,
+  body: `key = {
+  state = KEYS[1],
+  records = KEYS[2],
+  index = KEYS[3],
+  departures = KEYS[4],
+}
+local n1 = struct.unpack('<d', ARGV[5])
+arg = {
+  resource = ARGV[1],
+  instance = ARGV[2],
+  revision = n1,
+  settings = ARGV[3],
+  id = ARGV[4],
+}
+local answer = open_known()
+if answer then return answer end
+return show(function()
+  local ticket = records.ticket(arg.id)
+  return ticket and view_of(ticket) or {}
+end)
+`,
+}
+
 export interface TicketsArgs {
   /** the resource's name */
   readonly resource: string
@@ -4029,8 +4145,7 @@ export interface TicketsArgs {
  * Who is here, in order of arrival. Of more than `most` it is any that are told of: their order is
  * in no index, since that would cost each lease more than all who ever look.
  *
- * Answer: a list: of each ticket its id, flow, lane, estimate by dimension, when it was enqueued,
- * when it was granted ('' while it waits), when its holder is thought to die
+ * Answer: a list: of each ticket what `view_of` shows
  */
 const tickets: Script<TicketsArgs> = {
   name: 'tickets',
@@ -4056,24 +4171,6 @@ if answer then return answer end
 local function by_arrival(a, b)
   if a.enqueued_at ~= b.enqueued_at then return a.enqueued_at < b.enqueued_at end
   return a.order < b.order
-end
-local function view_of(ticket)
-  local is_held = ticket.state == HELD
-  local estimate = ticket.estimate
-  local holder = records.holder(ticket.holder)
-  return {
-    ticket.id,
-    ticket.flow,
-    ticket.lane,
-    number(estimate.requests),
-    number(estimate.input_tokens),
-    number(estimate.output_tokens),
-    number(estimate.tokens),
-    number(estimate.cost),
-    number(ticket.enqueued_at),
-    is_held and number(ticket.granted_at) or '',
-    number(holder and holder.expires_at or NEVER),
-  }
 end
 return show(function()
   local tickets = records.some_tickets(arg.most)
@@ -4154,6 +4251,7 @@ export const allScripts = {
   bounce,
   cancel,
   enqueue,
+  leave,
   mergeIn,
   mergeOut,
   mine,
@@ -4170,6 +4268,7 @@ export const allScripts = {
   revise,
   settle,
   snapshot,
+  ticket,
   tickets,
   unpark,
 }

@@ -8,6 +8,8 @@ import { type Entry, Side } from './side.ts'
 export class Book {
   /** Processes that share the store, as far as is known. */
   instances = 1
+  /** Is told of tickets that are others' by now. */
+  tellLoss: (loss: { readonly id: string }) => void = () => {}
   readonly #clock: Clock
   readonly #sides = new Map<string, Side>()
   readonly #entries = new Map<string, Entry>()
@@ -88,7 +90,10 @@ export class Book {
     const { side } = entry
     if (side.isSwitching) void side.switching?.then(() => this.lose({ id, lostAt }))
     // Whoever has gone local finds out on return.
-    else if (!side.isLocal) this.strike(entry)
+    else if (!side.isLocal) {
+      this.strike(entry)
+      this.tellLoss({ id })
+    }
   }
 
   strike(entry: Entry): void {

@@ -14,8 +14,8 @@ export interface Operators {
   readonly shared: SharedGates
   readonly book: Book
   readonly grants: Grants
-  /** Ends a lease of the shared gate that nobody wants, if it is one. */
-  readonly releaseThere: (resource: string, id: string) => void
+  /** Takes a ticket out of the shared gate that nobody here wants, unless it is another process's by now. */
+  readonly leaveThere: (resource: string, id: string) => void
   /** The shared gate does not know what it should. */
   readonly suspect: (side: Side) => void
 }

@@ -71,15 +71,7 @@ export class Outage {
   giveBack(side: Side): void {
     side.isLocal = false
     this.rejoined += side.tickets.size
-    for (const id of side.tickets.keys()) this.drop(side.name, id)
-  }
-
-  /** Takes a ticket out, whatever it is by now. */
-  drop(resource: string, id: string): void {
-    const { local } = this
-    this.#follow(local.cancel(resource, id), (place) => {
-      if (!place) this.#follow(local.release(resource, id))
-    })
+    for (const id of side.tickets.keys()) this.#follow(this.local.leave(side.name, id, 'own'))
   }
 
   /** Both were taken in before. */
@@ -104,7 +96,7 @@ export class Outage {
   }
 
   #granted(resource: string, id: string): void {
-    if (!this.#options.grants.here(id)) this.#follow(this.local.release(resource, id))
+    if (!this.#options.grants.here(id)) this.#follow(this.local.leave(resource, id, 'own'))
   }
 
   #follow<T>(operation: Promise<T>, then: (answer: T) => void = () => {}): void {

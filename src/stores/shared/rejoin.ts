@@ -25,7 +25,7 @@ export async function rejoin(
 ): Promise<readonly Entry[]> {
   await tellDropped(shared, side)
   for (const id of await shared.owned(side.name))
-    if (!book.find(id) && !side.untold.has(id)) await drop(shared, side.name, id)
+    if (!book.find(id) && !side.untold.has(id)) await shared.leave(side.name, id, 'own')
   await forgetLost(shared, side, book, clock)
   // Its slots are others' too, who have not said so yet.
   if (book.instances > 1 && side.tickets.size > 0 && hasBegunAnew(shared, side))
@@ -72,7 +72,7 @@ const hasBegunAnew = (shared: SharedGates, { name, life }: Side): boolean =>
 async function tellDropped(shared: SharedGates, side: Side): Promise<void> {
   const dropped = [...side.untold].flatMap(([id, { kind }]) => (kind === 'dropped' ? id : []))
   for (const ids of inParts(dropped)) {
-    for (const id of await shared.mine(side.name, ids)) await drop(shared, side.name, id)
+    for (const id of await shared.mine(side.name, ids)) await shared.leave(side.name, id, 'own')
     for (const id of ids) side.untold.delete(id)
   }
 }
@@ -86,12 +86,6 @@ async function tellSettled(shared: SharedGates, side: Side): Promise<void> {
     if (!wasLease && shared.lifeOf(side.name) !== countedIn) side.spent = plus(side.spent, actual)
     side.untold.delete(id)
   }
-}
-
-/** Takes a ticket out, whatever it is by now. */
-async function drop(shared: SharedGates, resource: string, id: string): Promise<void> {
-  const place = await shared.cancel(resource, id)
-  if (!place) await shared.release(resource, id)
 }
 
 async function bring(

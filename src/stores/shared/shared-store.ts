@@ -13,6 +13,7 @@ import {
   type SettingsOf,
   type Store,
   StoreUnreachable,
+  type Whose,
 } from '../../core/store.ts'
 import type { OwnTicket, Place, TicketRequest, TicketView } from '../../core/ticket.ts'
 import type { SharedGates } from '../shared-gates.ts'
@@ -58,8 +59,8 @@ export class SharedStore implements Store {
     const { clock, shared, events, onFailure, beatMs = BEAT_MS } = options
     const lifeMs = beatMs * BEATS_IN_A_LIFE
     const failed = events.tellFailed
-    const releaseThere = (resource: string, id: string) => this.#letGo(shared.release(resource, id))
-    const declineThere = (resource: string, id: string) => this.#letGo(shared.decline(resource, id))
+    const leaveThere = (resource: string, id: string) =>
+      this.#letGo(shared.leave(resource, id, 'own'))
     const book = new Book(clock, () => this.#heartbeat.start())
     const suspect = (side: Side): void => this.#passage.rejoin(side)
     const grants = new Grants({
@@ -68,14 +69,14 @@ export class SharedStore implements Store {
       shared,
       lifeMs,
       suspect,
-      strangerThere: declineThere,
+      strangerThere: leaveThere,
     })
     const passage = new Passage({ ...options, holdMs: lifeMs, book, grants })
     const operators = {
       shared,
       book,
       grants,
-      releaseThere,
+      leaveThere,
       suspect,
       clock,
       lifeMs,
@@ -101,12 +102,20 @@ export class SharedStore implements Store {
     this.#grants.tell = listener
   }
 
+  onLost(listener: (loss: { readonly id: string }) => void): void {
+    this.#book.tellLoss = listener
+  }
+
   enqueue(request: TicketRequest): Promise<Placement> {
     return this.#passage.operate(request.resource, this.#tickets.enqueue(request))
   }
 
   cancel(resource: string, id: string): Promise<Place | null> {
     return this.#passage.operate(resource, this.#tickets.cancel(id), id)
+  }
+
+  leave(resource: string, id: string, whose: Whose): Promise<boolean> {
+    return this.#passage.operate(resource, this.#tickets.leave(id, whose), id)
   }
 
   unpark(resource: string, id: string, estimate: CostVector): Promise<boolean> {
@@ -188,6 +197,10 @@ export class SharedStore implements Store {
 
   look(resource: string): Promise<ResourceSnapshot | null> {
     return this.#wherever(resource, (store, name) => store.look(name))
+  }
+
+  ticket(resource: string, id: string): Promise<TicketView | null> {
+    return this.#wherever(resource, (store, name) => store.ticket(name, id), id)
   }
 
   tickets(resource: string, most: number): Promise<readonly TicketView[]> {

@@ -1,9 +1,9 @@
 // Operations on tickets that wait. Owns: what each is to the shared gate, to a local one, and to the
 // book. Must not know: which of the gates is asked.
 import type { Placement } from '../../core/admission.ts'
-import type { CostVector } from '../../core/cost.ts'
+import { type CostVector, NOTHING } from '../../core/cost.ts'
 import { LANES } from '../../core/lane.ts'
-import { StoreUnreachable } from '../../core/store.ts'
+import { StoreUnreachable, type Whose } from '../../core/store.ts'
 import type { OwnTicket, Place, TicketRequest } from '../../core/ticket.ts'
 import { plus } from './cost-sum.ts'
 import type { FailurePolicy } from './local-share.ts'
@@ -47,7 +47,7 @@ export class TicketOperations {
   }
 
   cancel(id: string): Operation<Place | null, Place | null> {
-    const { book, shared, releaseThere } = this.#operators
+    const { book, shared, leaveThere } = this.#operators
     return {
       there: (side) => {
         const entry = book.find(id)
@@ -59,7 +59,7 @@ export class TicketOperations {
       take: (place, side) => {
         const left = this.#leave(id, place)
         // Its turn had come: the push is on its way, or was lost.
-        if (left && !place) releaseThere(side.name, id)
+        if (left && !place) leaveThere(side.name, id)
         return place
       },
       here: async (local, side) => {
@@ -68,6 +68,36 @@ export class TicketOperations {
         left?.side.outdate(left)
         if (left && !place) await local.release(side.name, id)
         return byAge(place)
+      },
+    }
+  }
+
+  leave(id: string, whose: Whose): Operation<boolean, boolean> {
+    const { book, shared, suspect } = this.#operators
+    return {
+      there: (side) => {
+        const entry = book.find(id)
+        if (entry) entry.isLeaving = true
+        return whereFailed(shared.leave(side.name, id, whose), () => {
+          if (entry) entry.isLeaving = false
+        })
+      },
+      take: (hasLeft) => {
+        const entry = book.find(id)
+        if (!entry) return hasLeft
+        if (entry.grantedAt !== null) entry.side.correct(entry, NOTHING)
+        book.strike(entry)
+        if (!hasLeft && entry.request.holder === null) suspect(entry.side)
+        return hasLeft
+      },
+      here: async (local, side) => {
+        const hasLeft = await local.leave(side.name, id, whose)
+        const entry = book.find(id)
+        if (entry) {
+          book.strike(entry)
+          side.outdate(entry)
+        }
+        return hasLeft
       },
     }
   }

@@ -307,6 +307,27 @@ local function prediction(ticket)
   return number(position), number(expected_at), binding(kind, meter_index)
 end
 
+-- A ticket for those who look: its id, flow, lane, estimate by dimension, when it was enqueued, when it was
+-- granted ('' while it waits), when its holder is thought to die.
+local function view_of(ticket)
+  local is_held = ticket.state == HELD
+  local estimate = ticket.estimate
+  local holder = records.holder(ticket.holder)
+  return {
+    ticket.id,
+    ticket.flow,
+    ticket.lane,
+    number(estimate.requests),
+    number(estimate.input_tokens),
+    number(estimate.output_tokens),
+    number(estimate.tokens),
+    number(estimate.cost),
+    number(ticket.enqueued_at),
+    is_held and number(ticket.granted_at) or '',
+    number(holder and holder.expires_at or NEVER),
+  }
+end
+
 -- Whose timer wakes the gate. One process promises to; another one takes over when it would come
 -- too late, or when it has not kept its promise.
 -- The instant at which the asking process is to pump, or nil.
