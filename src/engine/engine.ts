@@ -63,7 +63,11 @@ export interface Engine {
    * @throws ConfigError when it cannot hold to them as it runs: then the old ones stay.
    */
   reconfigure(settings: Settings): void
-  /** Lets go of all. No call is under way any more, and nobody waits. */
+  /**
+   * Lets go of all. No call is under way any more, and nobody waits.
+   *
+   * @throws what the first part that could not be closed failed with: the others are closed all the same.
+   */
   close(): Promise<void>
 }
 
@@ -97,7 +101,12 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     { ...options, lingerMs: LINGER_MS },
     events,
   )
-  const registry = (await ledger?.registry()) ?? null
+  const giveUp = async (error: unknown): Promise<never> => {
+    // Its thread and its connections would keep the process alive.
+    await ledger?.close(CLOSE_LEDGER_WITHIN_MS).catch(failed)
+    throw error
+  }
+  const registry = (await ledger?.registry().catch(giveUp)) ?? null
   const policy = new PolicyInForce(settings, registry)
   const webhook = ledger && openWebhook(options, ledger, failed)
   // What the log has is told, where nobody else wants to hear of it.
@@ -113,11 +122,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     clock,
     random,
     events,
-  }).catch(async (error: unknown) => {
-    // Its thread and its connections would keep the process alive.
-    await ledger?.close(CLOSE_LEDGER_WITHIN_MS)
-    throw error
-  })
+  }).catch(giveUp)
   const dispatcher = new Dispatcher({
     clock,
     random,
@@ -156,12 +161,27 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     async close() {
       watch?.stop()
       deadlines.stop()
-      await upstream.close()
-      await store.close()
-      await webhook?.close()
-      await ledger?.close(CLOSE_LEDGER_WITHIN_MS)
+      await closeInTurn([
+        () => upstream.close(),
+        () => store.close(),
+        () => webhook?.close(),
+        () => ledger?.close(CLOSE_LEDGER_WITHIN_MS),
+      ])
     },
   }
+}
+
+/** Closes all, whichever of them fails. @throws what the first of those failed with */
+async function closeInTurn(parts: readonly (() => Promise<void> | undefined)[]): Promise<void> {
+  const failures: unknown[] = []
+  for (const close of parts) {
+    try {
+      await close()
+    } catch (error) {
+      failures.push(error)
+    }
+  }
+  if (failures.length > 0) throw failures[0]
 }
 
 function openWebhook(

@@ -8,6 +8,7 @@ import type { Caller } from '../dispatch/caller.ts'
 import type { GovernedCall } from '../dispatch/governed-call.ts'
 import type { OwnHeaders } from '../dispatch/limit-headers.ts'
 import type { Headers, Provider } from '../providers/provider.ts'
+import { endsEvent } from '../providers/sse-reader.ts'
 import { returnedHeaders } from './headers.ts'
 import { type Patience, PING_EVERY_MS } from './patience.ts'
 
@@ -175,10 +176,6 @@ export class HttpCaller implements Caller {
 function withoutTrailer({ trailer: _, ...own }: OwnHeaders): OwnHeaders {
   return own
 }
-
-const NEWLINE = 0x0a
-
-const endsEvent = (chunk: Buffer): boolean => chunk.at(-1) === NEWLINE && chunk.at(-2) === NEWLINE
 
 /** Answers with a refusal in the provider's dialect. */
 export function sendRefusal(

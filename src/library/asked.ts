@@ -1,18 +1,21 @@
 // What is asked of a gate in its own program. Owns: what may be written, and the error that names what may
 // not. Must not know: limits, or the line.
 import { z } from 'zod'
-import { type FieldProblem, Invalid, Refused } from '../client/errors.ts'
-import type { Load } from '../client/lease.ts'
+import { Invalid, Refused } from '../client/errors.ts'
+import type { AcquireOptions, Load } from '../client/lease.ts'
 import type { CostVector } from '../core/cost.ts'
 import { LANES } from '../core/lane.ts'
 import { costOfLoad, loadSchema } from '../dispatch/lease-load.ts'
 import { type LeaseRefusal, statusOf } from '../dispatch/lease-refusals.ts'
 import { suggestion } from '../policy/suggest.ts'
 import { isName } from '../policy/values.ts'
-import type { GateAcquireOptions } from './gate.ts'
+import { checked, functionSchema, objectOf } from './checked.ts'
+import type { CloseOptions, GateAcquireOptions } from './gate.ts'
 
 const NOT_A_NAME = 'is no name: send 1 to 200 characters without control characters'
-const NOT_A_WAIT = 'is no time: send milliseconds from 0'
+const NOT_A_TIME = 'is no time: send milliseconds from 0'
+const NOT_A_WAIT = `${NOT_A_TIME}, or nothing where queue.max_wait is meant`
+const NOT_A_SIGNAL = 'is no signal: send that of an AbortController'
 
 export const nameSchema = z.string({ error: NOT_A_NAME }).refine(isName, { error: NOT_A_NAME })
 
@@ -22,57 +25,52 @@ export const laneSchema = z.enum(LANES, {
 
 export const waitSchema = z.number({ error: NOT_A_WAIT }).min(0, { error: NOT_A_WAIT })
 
-const askedSchema = z.object({
+const resourceSchema = z.string({ error: 'is no name: name a resource of the configuration' })
+
+/** As it behaves: programs have signals of more than one make. */
+const isSignal = (value: unknown): boolean =>
+  typeof value === 'object' &&
+  value !== null &&
+  'throwIfAborted' in value &&
+  'addEventListener' in value
+
+const askedSchema = objectOf({
   load: loadSchema.default({}),
   lane: laneSchema.nullable().default(null),
   flow: nameSchema.nullable().default(null),
   user: nameSchema.nullable().default(null),
   maxWaitMs: waitSchema.nullable().default(null),
+  signal: z.custom<AbortSignal>(isSignal, { error: NOT_A_SIGNAL }).nullable().default(null),
+  onProgress: functionSchema<NonNullable<AcquireOptions['onProgress']>>().nullable().default(null),
 })
 
 export type Asked = z.output<typeof askedSchema>
 
 /** @throws Invalid */
-export function readAsked(options: GateAcquireOptions): Asked {
-  const { load, lane, flow, user, maxWaitMs } = options
-  return checked(askedSchema, { load, lane, flow, user, maxWaitMs }, [])
+export function readAsked(resource: string, options: GateAcquireOptions): Asked {
+  checked(resourceSchema, resource, ['resource'])
+  return checked(askedSchema, options)
+}
+
+/** @throws Invalid when it is no function: nothing has been asked for by then. */
+export function checkWork(work: unknown): void {
+  checked(functionSchema(), work, ['work'])
+}
+
+const GRACE_MS = 10_000
+
+const closeSchema = objectOf({
+  graceMs: z.number({ error: NOT_A_TIME }).min(0, { error: NOT_A_TIME }).default(GRACE_MS),
+})
+
+/** @throws Invalid */
+export function readClose(options: CloseOptions): z.output<typeof closeSchema> {
+  return checked(closeSchema, options)
 }
 
 /** @param field that holds the load @throws Invalid */
 export function costOfAsked(load: Load, field: string): CostVector {
   return costOfLoad(checked(loadSchema, load, [field]))
-}
-
-/** @param under the field that holds the value @throws Invalid with every problem */
-export function checked<T extends z.ZodType>(
-  schema: T,
-  value: unknown,
-  under: readonly string[],
-): z.output<T> {
-  const read = schema.safeParse(value)
-  if (read.success) return read.data
-  const errors = read.error.issues.flatMap((issue) => problemsOf(issue, under))
-  const detail = errors.map((error) => error.detail).join('; ')
-  throw new Invalid({ status: 400, reason: 'invalid', detail, errors, retryAfterMs: null })
-}
-
-function problemsOf(issue: z.core.$ZodIssue, under: readonly PropertyKey[]): FieldProblem[] {
-  const path = [...under, ...issue.path]
-  if (issue.code === 'unrecognized_keys')
-    return issue.keys.map((key) => problemAt([...path, key], 'is not known here'))
-  const choices = issue.code === 'invalid_union' ? issue.errors : []
-  // What was meant is the one that was wrong inside.
-  const meant = choices.find((inner) => inner.some(isInside))
-  if (meant) return meant.flatMap((inner) => problemsOf(inner, path))
-  return [problemAt(path, issue.message)]
-}
-
-const isInside = ({ code, path }: z.core.$ZodIssue): boolean =>
-  code === 'unrecognized_keys' || path.length > 0
-
-function problemAt(path: readonly PropertyKey[], why: string): FieldProblem {
-  const field = path.join('.')
-  return { field, detail: `${field} ${why}` }
 }
 
 /** What can never be granted is the program's or the configuration's mistake; all else may pass later. */

@@ -1,7 +1,8 @@
-// What a gate in its own program tells. Owns: what becomes of it when nobody listens. Must not know: what
-// leads to it.
+// What a gate in its own program tells. Owns: what becomes of it when nobody listens, or when who listens
+// fails. Must not know: what leads to it.
 import type { DispatchEvents } from '../dispatch/events.ts'
 import type { EngineEvents } from '../engine/engine.ts'
+import { call } from './listener.ts'
 
 export interface GateEvents extends DispatchEvents {
   /** Store or ledger are in trouble, or well again; or a setting is probably not meant: a sentence. */
@@ -9,21 +10,35 @@ export interface GateEvents extends DispatchEvents {
 }
 
 /** Without a listener Node shows what somebody should know of, as it does its own warnings. */
-const UNHEARD: GateEvents = {
-  settled: () => {},
-  refused: () => {},
-  cancelled: () => {},
-  bounced: () => {},
-  shadowed: () => {},
-  budgetWarned: ({ subject, step }) => warn(`the budget of ${subject} has passed ${step} %`),
-  warned: (sentence) => warn(sentence),
-  failed: (error) => warn(error instanceof Error ? error : String(error)),
+function warn(what: unknown): void {
+  process.emitWarning(what instanceof Error ? what : String(what), 'HeadgateWarning')
 }
 
-const warn = (what: string | Error): void => process.emitWarning(what, 'HeadgateWarning')
-
+/**
+ * The events as a gate tells them: none ever throws. What a listener fails with is told to `failed`, and what
+ * that one fails with is shown.
+ *
+ * @param heard may be an object of a class: its methods are called on it
+ */
 export function gateEvents(heard: Partial<GateEvents> = {}): GateEvents {
-  return { ...UNHEARD, ...heard }
+  const failed = (error: unknown): void =>
+    call(() => (heard.failed ? heard.failed(error) : warn(error)), warn)
+  return {
+    settled: (...told) => call(() => heard.settled?.(...told), failed),
+    refused: (...told) => call(() => heard.refused?.(...told), failed),
+    cancelled: (...told) => call(() => heard.cancelled?.(...told), failed),
+    bounced: (...told) => call(() => heard.bounced?.(...told), failed),
+    shadowed: (...told) => call(() => heard.shadowed?.(...told), failed),
+    budgetWarned: (warning) =>
+      call(() => (heard.budgetWarned ? heard.budgetWarned(warning) : warnOf(warning)), failed),
+    warned: (sentence) =>
+      call(() => (heard.warned ? heard.warned(sentence) : warn(sentence)), failed),
+    failed,
+  }
+}
+
+function warnOf({ subject, step }: Parameters<GateEvents['budgetWarned']>[0]): void {
+  warn(`the budget of ${subject} has passed ${step} %`)
 }
 
 export function engineEvents(events: GateEvents): EngineEvents {

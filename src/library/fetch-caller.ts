@@ -1,11 +1,13 @@
 // One caller of a gated fetch. Owns: the answer as a `Response`, and hearing in every way that nobody wants
 // it any more. Must not know: when the call's turn comes, or what the answer says.
 import { STATUS_CODES } from 'node:http'
+import { Readable } from 'node:stream'
 import type { Refusal } from '../core/refusal.ts'
 import type { Caller } from '../dispatch/caller.ts'
 import type { GovernedCall } from '../dispatch/governed-call.ts'
 import type { OwnHeaders } from '../dispatch/limit-headers.ts'
 import type { Headers as PlainHeaders, Provider } from '../providers/provider.ts'
+import { endsEvent } from '../providers/sse-reader.ts'
 
 type Controller = ReadableStreamDefaultController<Uint8Array>
 
@@ -14,6 +16,8 @@ export interface FetchCallerOptions {
   readonly provider: Provider
   /** Of the request. */
   readonly method: string
+  /** Of the request; a stream is let go of with the call, sent or not. */
+  readonly body: Buffer | Readable | null
   readonly signal: AbortSignal | null
   /** Called once, when nothing more happens. */
   readonly onOver: (caller: FetchCaller) => void
@@ -37,6 +41,7 @@ export class FetchCaller implements Caller {
   #body: WeakRef<Controller> | null = null
   /** The same, while somebody waits for more. Otherwise only those who can read it keep it in memory. */
   #wanted: Controller | null = null
+  #isPaused = false
   #isEventStream = false
   /** Whether what was written so far ends with a whole event, so that another may follow. */
   #isBetweenEvents = true
@@ -46,20 +51,29 @@ export class FetchCaller implements Caller {
     this.#promise = promise
     this.#options = options
     options.signal?.addEventListener('abort', this.#onAbort)
+    if (options.body instanceof Readable) options.body.on('error', (error) => this.breakOff(error))
   }
 
   attach(call: GovernedCall): void {
     this.#call = call
+    // It was left while it began.
+    if (this.#isOver) call.abandon()
   }
 
   waiting(): void {}
 
   respond(status: number, headers: PlainHeaders, { trailer: _, ...own }: OwnHeaders): void {
+    if (status > HIGHEST_STATUS) {
+      const cause = new Error(`the provider answered with ${status}, which is no status`)
+      this.#promise?.reject(new TypeError('fetch failed', { cause }))
+      this.#promise = null
+      return
+    }
     const { id, method } = this.#options
     const returned = headersOf(headers)
     for (const name in own) returned.set(name, own[name] ?? '')
     returned.set('x-headgate-request-id', id)
-    const packing = returned.get('content-encoding')
+    const packing = returned.get('content-encoding')?.toLowerCase() ?? null
     const isEvents = returned.get('content-type')?.startsWith('text/event-stream') ?? false
     this.#isEventStream = isEvents && packing === null
     const hasBody = method !== 'HEAD' && !NO_BODY.has(status)
@@ -71,13 +85,14 @@ export class FetchCaller implements Caller {
   }
 
   write(chunk: Buffer): boolean {
-    const controller = this.#body?.deref()
+    const controller = this.#wanted ?? this.#body?.deref()
     if (!controller) return true
     this.#isBetweenEvents = endsEvent(chunk)
-    controller.enqueue(chunk)
-    if ((controller.desiredSize ?? 0) > 0) return true
+    // Whoever still waits for more than this says so while it is put in.
     this.#wanted = null
-    return false
+    controller.enqueue(chunk)
+    this.#isPaused = (controller.desiredSize ?? 0) <= -READ_AHEAD_BYTES
+    return !this.#isPaused
   }
 
   end(): void {
@@ -127,16 +142,18 @@ export class FetchCaller implements Caller {
   }
 
   #openBody(): ReadableStream<Uint8Array> {
-    const strategy = new ByteLengthQueuingStrategy({ highWaterMark: READ_AHEAD_BYTES })
+    // Asks for more only when somebody reads, never to have something ready: so it is known who waits.
+    const strategy = new ByteLengthQueuingStrategy({ highWaterMark: 0 })
     const body = new ReadableStream<Uint8Array>(
       {
         start: (controller) => {
           this.#body = new WeakRef(controller)
         },
         pull: (controller) => {
-          const isPaused = this.#wanted === null
           this.#wanted = controller
-          if (isPaused) this.#call?.resume()
+          if (!this.#isPaused) return
+          this.#isPaused = false
+          this.#call?.resume()
         },
         cancel: () => this.leave(),
       },
@@ -152,10 +169,15 @@ export class FetchCaller implements Caller {
     this.#body = null
     this.#wanted = null
     forgotten.unregister(this)
-    this.#options.signal?.removeEventListener('abort', this.#onAbort)
-    this.#options.onOver(this)
+    const { signal, body, onOver } = this.#options
+    signal?.removeEventListener('abort', this.#onAbort)
+    if (body instanceof Readable) body.destroy()
+    onOver(this)
   }
 }
+
+/** Of those that a `Response` can have. */
+const HIGHEST_STATUS = 599
 
 /** Answers that have none (Fetch, "null body status"). */
 const NO_BODY = new Set([204, 205, 304])
@@ -166,10 +188,6 @@ function unpacked(body: ReadableStream<Uint8Array>, packing: string | null): Rea
     ? body.pipeThrough(new DecompressionStream(packing))
     : body
 }
-
-const NEWLINE = 0x0a
-
-const endsEvent = (chunk: Buffer): boolean => chunk.at(-1) === NEWLINE && chunk.at(-2) === NEWLINE
 
 function headersOf(headers: PlainHeaders): Headers {
   const returned = new Headers()

@@ -1,6 +1,7 @@
 // A request of `fetch`, made ready to be sent. Owns: its headers, and its body in every form that `fetch`
 // takes. Must not know: when it is sent.
 import { Readable } from 'node:stream'
+import { goesUpstream, namedByConnection } from '../dispatch/upstream-headers.ts'
 import type { Operation, Headers as PlainHeaders } from '../providers/provider.ts'
 
 /** What `fetch` takes. */
@@ -13,7 +14,7 @@ export function headOf(input: Input, init: RequestInit | undefined) {
     url: new URL(request ? request.url : input.toString()),
     method: (init?.method ?? request?.method ?? 'GET').toUpperCase(),
     headers: plain(new Headers(init?.headers ?? request?.headers)),
-    signal: init?.signal ?? request?.signal ?? null,
+    signal: (init?.signal === undefined ? request?.signal : init.signal) ?? null,
   }
 }
 
@@ -21,30 +22,17 @@ function plain(headers: Headers): Readonly<Record<string, string>> {
   return Object.fromEntries(headers)
 }
 
-/** They speak of one connection, or are made anew for it. */
-const NOT_SENT = new Set([
-  'accept-encoding',
-  'connection',
-  'content-length',
-  'expect',
-  'host',
-  'keep-alive',
-  'proxy-authorization',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-])
-
-const OWN_PREFIX = 'x-headgate-'
-
 /** The headers that go to the provider, names and values in turn. */
 export function forwardedHeaders(headers: PlainHeaders): readonly string[] {
+  const named = namedByConnection(headers)
   // A compressed answer would hide its usage.
   const forwarded = ['accept-encoding', 'identity']
   for (const [name, value] of Object.entries(headers))
-    if (value !== undefined && !NOT_SENT.has(name) && !name.startsWith(OWN_PREFIX))
+    if (
+      value !== undefined &&
+      name !== 'content-length' &&
+      goesUpstream(name, String(value), named)
+    )
       forwarded.push(name, String(value))
   return forwarded
 }
@@ -65,8 +53,9 @@ export async function bodyOf(
   signal: AbortSignal | null,
 ): Promise<BodyRead> {
   if (source === null) return { kind: 'body', body: null }
+  // Whoever answers the call ends a stream that passes (FetchCaller), for whatever reason nobody wants it.
+  if (treatment !== 'read' && !isInMemory) return { kind: 'body', body: Readable.fromWeb(source) }
   const readable = Readable.fromWeb(source, signal ? { signal } : {})
-  if (treatment !== 'read' && !isInMemory) return { kind: 'body', body: readable }
   const chunks: Uint8Array[] = []
   let bytes = 0
   try {

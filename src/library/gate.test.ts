@@ -159,15 +159,21 @@ describe('acquire', () => {
   it('is granted although its listener fails, which is told', async () => {
     const { gate, failures } = await open(ONE_AT_ONCE)
     const first = await gate.acquire('model')
-    const { lease } = asking(gate, {
+    const thrown = asking(gate, {
       onProgress() {
         throw new Error('the screen is gone')
       },
     })
+    const rejected = asking(gate, {
+      onProgress: async () => {
+        throw new Error('the network is gone')
+      },
+    })
     await settled()
     await first.release()
-    await (await lease).release()
-    expect(failures).toEqual([new Error('the screen is gone')])
+    await (await thrown.lease).release()
+    await (await rejected.lease).release()
+    expect(failures).toEqual([new Error('the screen is gone'), new Error('the network is gone')])
   })
 
   it('takes of its user’s limits too', async () => {
@@ -208,15 +214,37 @@ describe('leaving', () => {
       default_tier: 't',
     })
     // A turn of the event loop has as many moments as there are promises on the way.
-    for (let moment = 0; moment < 30; moment++) {
-      const stop = new AbortController()
-      const lease = gate.acquire('model', { signal: stop.signal, user: 'alice' })
-      for (let step = 0; step < moment; step++) await Promise.resolve()
-      stop.abort(new Error('gone'))
-      const held = await lease.catch(() => null)
-      await held?.release()
+    for (let moment = 0; moment < 40; moment++)
+      for (const user of ['alice', undefined]) {
+        const stop = new AbortController()
+        const lease = gate.acquire('model', { signal: stop.signal, ...(user && { user }) })
+        for (let step = 0; step < moment; step++) await Promise.resolve()
+        stop.abort(new Error('gone'))
+        const held = await lease.catch(() => null)
+        await settled()
+        const model = (await gate.snapshot()).find(({ name }) => name === 'model')
+        // Whoever has a lease has a slot.
+        expect([moment, user, model?.inFlight ?? 0]).toEqual([moment, user, held ? 1 : 0])
+        await held?.release()
+        await settled()
+        expect([moment, user, await holdersOf(gate)]).toEqual([moment, user, 0])
+      }
+  })
+
+  it('by closing the gate at any moment takes the lease too, or tells that it is lost', async () => {
+    for (let moment = 0; moment < 20; moment++) {
+      const { gate } = await open(ONE_AT_ONCE)
+      const first = await gate.acquire('model')
+      const lease = gate.acquire('model')
+      const outcome = lease.catch(() => null)
       await settled()
-      expect([moment, await holdersOf(gate)]).toEqual([moment, 0])
+      const releasing = first.release()
+      for (let step = 0; step < moment; step++) await Promise.resolve()
+      const closing = gate.close({ graceMs: 0 })
+      const held = await outcome
+      expect([moment, await holdersOf(gate)]).toEqual([moment, held ? 1 : 0])
+      await held?.release()
+      await Promise.all([releasing, closing])
     }
   })
 })
@@ -236,6 +264,18 @@ describe('what is asked for', () => {
     ['a wait into the past', 'model', { maxWaitMs: -1 }, 'maxWaitMs', /is no time/],
     ['nobody', 'model', { user: '' }, 'user', /is no name/],
     ['no flow', 'model', { flow: 'a\nb' }, 'flow', /is no name/],
+    [
+      'a wait without end',
+      'model',
+      { maxWaitMs: Number.POSITIVE_INFINITY },
+      'maxWaitMs',
+      /no time/,
+    ],
+    ['a mistyped option', 'model', JSON.parse('{"laod":1}'), 'laod', /did you mean load\?/],
+    ['no signal', 'model', JSON.parse('{"signal":{}}'), 'signal', /is no signal/],
+    ['no listener', 'model', JSON.parse('{"onProgress":5}'), 'onProgress', /is no function/],
+    ['no options', 'model', JSON.parse('null'), 'options', /is no object/],
+    ['no name', JSON.parse('5'), {}, 'resource', /is no name/],
   ]
 
   it.each(wrong)('%s is a mistake that names its field', async (_, name, options, field, words) => {
@@ -307,6 +347,15 @@ describe('run', () => {
     expect((await gate.snapshot())[0]?.limits[0]?.remaining).toBe(970)
   })
 
+  it('without work takes no turn', async () => {
+    const { gate } = await open(ONE_AT_ONCE)
+    for (const args of [['model'], ['model', { load: 1 }], ['model', { load: 1 }, undefined]]) {
+      const running: Promise<unknown> = Reflect.apply(gate.run, gate, args)
+      expect(await errorOf(running)).toMatchObject({ errors: [{ field: 'work' }] })
+    }
+    expect(await gate.snapshot()).toEqual([])
+  })
+
   it('without a name needs exactly one resource', async () => {
     const two = await open({ resources: { one: { concurrency: 1 }, two: { concurrency: 1 } } })
     expect(await errorOf(two.gate.run({}, () => 1))).toBeInstanceOf(Invalid)
@@ -346,6 +395,17 @@ describe('close', () => {
     // Whoever works on may end it all the same.
     await lease.settle()
   })
+
+  it.each([Number.NaN, -1, Number.POSITIVE_INFINITY, '5s'])(
+    'after a time that is %s is refused, and the gate goes on',
+    async (graceMs) => {
+      const { gate } = await open(ONE_AT_ONCE)
+      await (await gate.acquire('model')).release()
+      const closing: Promise<void> = Reflect.apply(gate.close, gate, [{ graceMs }])
+      expect(await errorOf(closing)).toMatchObject({ errors: [{ field: 'graceMs' }] })
+      await (await gate.acquire('model')).release()
+    },
+  )
 
   it('happens once, and by `await using` too', async () => {
     const { gate } = await open(ONE_AT_ONCE)

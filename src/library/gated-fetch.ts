@@ -1,7 +1,7 @@
 // The gated fetch: a `fetch` whose calls to providers wait their turn. Owns: which calls are governed, and
 // whose they are. Must not know: how a call goes on once it has begun.
 import { randomUUID } from 'node:crypto'
-import { z } from 'zod'
+import type { z } from 'zod'
 import type { Lane } from '../client/lease.ts'
 import type { RefusalReason } from '../core/refusal.ts'
 import { type CallerWishes, readWishes } from '../dispatch/caller-wishes.ts'
@@ -9,7 +9,8 @@ import { ANONYMOUS } from '../policy/subject.ts'
 import { isName } from '../policy/values.ts'
 import { headerText } from '../providers/headers.ts'
 import { type Aim, aimOf } from './aim.ts'
-import { checked, laneSchema, nameSchema, waitSchema } from './asked.ts'
+import { laneSchema, nameSchema, waitSchema } from './asked.ts'
+import { checked, functionSchema, objectOf } from './checked.ts'
 import { FetchCaller, refusalResponse } from './fetch-caller.ts'
 import { bodyOf, forwardedHeaders, headOf, type Input, isInMemory } from './fetch-request.ts'
 import type { Gate } from './gate.ts'
@@ -28,11 +29,12 @@ export interface GatedFetchOptions {
   readonly fetch?: typeof fetch
 }
 
-const optionsSchema = z.object({
+const optionsSchema = objectOf({
   user: nameSchema.nullable().default(null),
   flow: nameSchema.nullable().default(null),
   lane: laneSchema.nullable().default(null),
   maxWaitMs: waitSchema.default(Number.POSITIVE_INFINITY),
+  fetch: functionSchema<typeof fetch>().optional(),
 })
 
 type Terms = z.output<typeof optionsSchema>
@@ -47,13 +49,12 @@ type Terms = z.output<typeof optionsSchema>
  */
 export function gatedFetch(gate: Gate, options: GatedFetchOptions = {}): typeof fetch {
   const inside = insideOf(gate)
-  const { fetch: platformFetch, ...others } = options
-  const terms = checked(optionsSchema, others, [])
+  const terms = checked(optionsSchema, options)
   return async (input: Input, init?: RequestInit) => {
     const head = headOf(input, init)
     const { policy } = inside.engine
     const aim = aimOf(head.url, head.method, head.headers, (provider) => policy.baseOf(provider))
-    if (!aim) return await (platformFetch ?? fetch)(input, init)
+    if (!aim) return await (terms.fetch ?? fetch)(input, init)
     head.signal?.throwIfAborted()
     // Its own signal is not needed: each would be one more listener on the caller's.
     const request = new Request(input, { ...init, signal: null })
@@ -83,15 +84,19 @@ async function send(inside: Inside, terms: Terms, aim: Aim, call: FetchCall): Pr
     return refuse('bad_request', `Header ${identity.userHeader}: this is no name.`)
   const read = await bodyOf(request, operation, call.isInMemory, signal)
   if (read.kind === 'too_large') return refuse('body_too_large', tooLarge(operation.maxBodyBytes))
-  signal?.throwIfAborted()
   const { promise, ...settling } = Promise.withResolvers<Response>()
   const caller = new FetchCaller(settling, {
     id,
     provider,
     method,
+    body: read.body,
     signal,
     onOver: (over) => inside.callers.delete(over),
   })
+  if (signal?.aborted) {
+    caller.breakOff(signal.reason)
+    return await promise
+  }
   inside.callers.add(caller)
   const started = dispatcher.start(
     {

@@ -6,7 +6,7 @@ import { engineEvents, gateEvents } from './events.ts'
 import type { Gate } from './gate.ts'
 import { putInside } from './inside.ts'
 import { OpenGate } from './open-gate.ts'
-import { type GateConfig, type GateOptions, settingsOf } from './options.ts'
+import { type GateConfig, type GateOptions, readConfig, readOptions } from './options.ts'
 
 export {
   type FieldProblem,
@@ -20,8 +20,11 @@ export {
 } from '../client/errors.ts'
 export type { AcquireOptions, Amounts, Lane, Lease, Load, Progress } from '../client/lease.ts'
 export type { Clock, Timer } from '../core/clock.ts'
+export type { CostVector } from '../core/cost.ts'
+export type { Refusal, RefusalReason } from '../core/refusal.ts'
 export type { ResourceSnapshot } from '../core/store.ts'
-export type { BudgetWarning } from '../ledger/ledger.ts'
+export type { CallFacts, Outcome } from '../dispatch/events.ts'
+export { type BudgetWarning, LedgerSetupError, LedgerUnavailable } from '../ledger/ledger.ts'
 export { ConfigError } from '../policy/problem.ts'
 export type { GateEvents } from './events.ts'
 export type { CloseOptions, Gate, GateAcquireOptions } from './gate.ts'
@@ -29,7 +32,7 @@ export { type GatedFetchOptions, gatedFetch } from './gated-fetch.ts'
 export type { GateConfig, GateOptions } from './options.ts'
 
 /**
- * @throws ConfigError when the configuration is wrong: one line for each problem.
+ * @throws ConfigError when the configuration or an option is wrong: one line for each problem.
  * @throws StoreSetupError when the store's address or its server is wrong.
  * @throws LedgerSetupError when the ledger's address, file or server is wrong.
  * @throws LedgerUnavailable when the ledger's server cannot be reached.
@@ -38,9 +41,9 @@ export async function createGate(
   config: GateConfig = {},
   options: GateOptions = {},
 ): Promise<Gate> {
-  const settings = settingsOf(config, options)
-  const { clock = realClock(), random = Math.random } = options
-  const events = gateEvents(options.events)
+  const { env, clock = realClock(), random = Math.random, events: heard } = readOptions(options)
+  const { settings, warnings } = readConfig(config, env)
+  const events = gateEvents(heard)
   const engine = await openEngine({
     settings,
     clock,
@@ -48,8 +51,8 @@ export async function createGate(
     events: engineEvents(events),
     keepsBooks: false,
   })
-  for (const warning of engine.warnings) events.warned(warning)
-  const gate = new OpenGate({ engine, clock, failed: (error) => events.failed(error) })
+  for (const warning of [...warnings, ...engine.warnings]) events.warned(warning)
+  const gate = new OpenGate({ engine, clock, failed: events.failed })
   putInside(gate, gate)
   return gate
 }

@@ -1,17 +1,18 @@
 // The gate that a program holds. Owns: asks for leases from the first word to the lease, and closing down
 // so that nobody is left waiting. Must not know: how a lease is taken (LeaseTurn), or calls of `fetch`.
-import { randomUUID } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { Invalid, type Refused, Unreachable } from '../client/errors.ts'
 import type { Lease } from '../client/lease.ts'
 import type { Clock } from '../core/clock.ts'
 import { type ResourceSnapshot, StoreUnreachable } from '../core/store.ts'
+import { createNonce, leaseId, ownerTag } from '../dispatch/lease-id.ts'
 import { callerOf } from '../dispatch/lease-policy.ts'
 import { ofGate, SHUTTING_DOWN, STORE_FAILED } from '../dispatch/lease-refusals.ts'
 import { LeaseTurn } from '../dispatch/lease-turn.ts'
 import { requestFor, resourceFor } from '../dispatch/lease-wish.ts'
 import type { Engine } from '../engine/engine.ts'
 import { ANONYMOUS } from '../policy/subject.ts'
-import { type Asked, errorOf, readAsked } from './asked.ts'
+import { type Asked, checkWork, errorOf, readAsked, readClose } from './asked.ts'
 import type { FetchCaller } from './fetch-caller.ts'
 import type { CloseOptions, Gate, GateAcquireOptions } from './gate.ts'
 import { HeldLease } from './held-lease.ts'
@@ -25,8 +26,6 @@ export interface OpenGateOptions {
 }
 
 type Work<T> = (lease: Lease) => T | PromiseLike<T>
-
-const GRACE_MS = 10_000
 
 export class OpenGate implements Gate, Inside {
   readonly engine: Engine
@@ -46,11 +45,11 @@ export class OpenGate implements Gate, Inside {
   }
 
   async acquire(name: string, options: GateAcquireOptions = {}): Promise<Lease> {
-    options.signal?.throwIfAborted()
-    const asked = readAsked(options)
+    const asked = readAsked(name, options)
+    asked.signal?.throwIfAborted()
     if (this.#isClosing) throw errorOf(SHUTTING_DOWN)
     try {
-      return await this.#acquire(name, asked, options)
+      return await this.#acquire(name, asked)
     } catch (error) {
       if (!(error instanceof StoreUnreachable)) throw error
       const { problem } = errorOf(STORE_FAILED)
@@ -66,6 +65,7 @@ export class OpenGate implements Gate, Inside {
   ): Promise<T> {
     const isNamed = typeof terms === 'string'
     const [options, work] = rest.length === 2 ? rest : [isNamed ? {} : terms, ...rest]
+    checkWork(work)
     await using lease = await this.acquire(isNamed ? terms : this.#onlyResource(), options)
     return await work(lease)
   }
@@ -74,9 +74,14 @@ export class OpenGate implements Gate, Inside {
     return this.engine.store.snapshot()
   }
 
-  close({ graceMs = GRACE_MS }: CloseOptions = {}): Promise<void> {
-    this.#closing ??= this.#close(graceMs)
-    return this.#closing
+  close(options: CloseOptions = {}): Promise<void> {
+    try {
+      const { graceMs } = readClose(options)
+      this.#closing ??= this.#close(graceMs)
+      return this.#closing
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -87,7 +92,7 @@ export class OpenGate implements Gate, Inside {
     return this.#closing !== null
   }
 
-  async #acquire(name: string, asked: Asked, options: GateAcquireOptions): Promise<Lease> {
+  async #acquire(name: string, asked: Asked): Promise<Lease> {
     const { leases, store } = this.engine
     const { load, lane, flow, user, maxWaitMs } = asked
     const caller = callerOf({ ...ANONYMOUS, user }, true)
@@ -95,18 +100,16 @@ export class OpenGate implements Gate, Inside {
     const policy = this.engine.leasePolicy()
     const found = await resourceFor(wish, policy, store)
     if (found.kind === 'refused') throw errorOf(found.refusal)
-    const id = `lease.${randomUUID()}`
+    // As a coordinator names its leases: one that shares the store shows this one, too.
+    const { resource } = found
+    const id = leaseId({ resource, owner: ownerTag(caller.name) }, createNonce(randomBytes))
     const deadlineAt = this.#clock.now() + (maxWaitMs ?? policy.maxWaitMs)
     const request = requestFor(wish, policy, found, { id, deadlineAt })
-    return await this.#wait(new LeaseTurn(leases, { ...request, holder: null }), name, options)
+    return await this.#wait(new LeaseTurn(leases, { ...request, holder: null }), name, asked)
   }
 
   /** Resolves with the lease. Whoever leaves, or is made to, is rejected at once. */
-  async #wait(
-    turn: LeaseTurn,
-    resource: string,
-    { signal, onProgress }: GateAcquireOptions,
-  ): Promise<Lease> {
+  async #wait(turn: LeaseTurn, resource: string, { signal, onProgress }: Asked): Promise<Lease> {
     if (this.#isClosing) throw errorOf(SHUTTING_DOWN)
     signal?.throwIfAborted()
     const gone = Promise.withResolvers<never>()
@@ -123,7 +126,8 @@ export class OpenGate implements Gate, Inside {
       })
       const answer = await Promise.race([taken, gone.promise])
       if (answer.kind === 'refused') throw errorOf(ofGate(answer.refusal))
-      if (answer.kind === 'left') return await gone.promise
+      // It may have been left in the very moment of its turn.
+      if (answer.kind === 'left' || !turn.isHeld) return await gone.promise
       return this.#hold(turn, resource, answer.waitedMs)
     } finally {
       this.#reports.end(turn)
@@ -168,9 +172,12 @@ export class OpenGate implements Gate, Inside {
     for (const leave of [...this.#asks]) leave(why)
     const ended = Promise.all([this.engine.dispatcher.drain(), this.#noneIsHeld()])
     const timer = this.#clock.schedule(this.#clock.now() + graceMs, () => this.#endAll())
-    await ended
-    timer.cancel()
-    await this.engine.close()
+    try {
+      await ended
+    } finally {
+      timer.cancel()
+      await this.engine.close()
+    }
   }
 
   async #noneIsHeld(): Promise<void> {

@@ -5,10 +5,11 @@ import type { Clock, EpochMs } from '../core/clock.ts'
 import { Deadlines, type Due } from '../core/deadlines.ts'
 import type { LeaseTurn } from '../dispatch/lease-turn.ts'
 import { describeBinding } from '../dispatch/wait-message.ts'
+import { call } from './listener.ts'
 
 const EVERY_MS = 5000
 
-type Tell = (progress: Progress) => void
+type Tell = (progress: Progress) => unknown
 
 class Report implements Due {
   readonly turn: LeaseTurn
@@ -68,14 +69,11 @@ export class ProgressReports {
 
   #tell({ tell }: Report, { position, expectedAt, boundBy }: Prediction): void {
     const isKnown = Number.isFinite(expectedAt)
-    try {
-      tell({
-        position,
-        expectedInMs: isKnown ? Math.max(0, expectedAt - this.#clock.now()) : null,
-        boundBy: boundBy && describeBinding(boundBy),
-      })
-    } catch (error) {
-      this.#failed(error)
+    const progress = {
+      position,
+      expectedInMs: isKnown ? Math.max(0, expectedAt - this.#clock.now()) : null,
+      boundBy: boundBy && describeBinding(boundBy),
     }
+    call(() => tell(progress), this.#failed)
   }
 }

@@ -71,7 +71,7 @@ export function loadSettings(flags: Flags, env: Environment, folder = process.cw
  * @throws ConfigError with every problem.
  */
 export function settingsFrom(config: unknown, env: Environment, folder = process.cwd()): Settings {
-  const read = readConfig('config', JSON.stringify(config), env)
+  const read = readConfig('config', textOf(config), env)
   const resolver = new Resolver({}, {}, 'config')
   const settings = resolve(resolver, read.config, { env, folder, platform: process.platform })
   const problems = [...read.problems, ...budgetsWithoutLedger(settings, read)]
@@ -79,6 +79,17 @@ export function settingsFrom(config: unknown, env: Environment, folder = process
   const named = problems.map((problem) => problem.replace(/^config:\d+:\d+/, 'config'))
   if (named.length > 0) throw new ConfigError(named)
   return settings
+}
+
+function textOf(config: unknown): string {
+  try {
+    return JSON.stringify(config)
+  } catch (error) {
+    // What is circular, and what JSON has no word for.
+    if (!(error instanceof TypeError)) throw error
+    const [why] = error.message.split('\n')
+    throw new ConfigError([`config: is no plain data: ${why}`])
+  }
 }
 
 function resolve(resolver: Resolver, config: FileConfig, where: Whereabouts): Settings {

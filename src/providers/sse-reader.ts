@@ -25,3 +25,9 @@ export class SseReader {
     if (this.#isOpen) this.#parser.feed(this.#decoder.decode(chunk, { stream: true }))
   }
 }
+
+const NEWLINE = 0x0a
+
+/** Whether another event may follow these bytes. */
+export const endsEvent = (chunk: Buffer): boolean =>
+  chunk.at(-1) === NEWLINE && chunk.at(-2) === NEWLINE

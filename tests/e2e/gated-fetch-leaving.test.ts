@@ -1,22 +1,24 @@
 // Callers of the gated fetch that go away, read slowly or not at all, and a gate that is closed under them.
+import { getEventListeners } from 'node:events'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import Anthropic from '@anthropic-ai/sdk'
 import { describe, expect, it } from 'vitest'
+import { createGate, gatedFetch } from '../../src/library/library.ts'
 import { type LibraryDoor, openLibrary } from '../doors.ts'
 import { ask, failureOf, KEY, until } from '../harness.ts'
-import { atOnce } from '../limits.ts'
+import { atOnce, perMinute } from '../limits.ts'
 import { type Stub, stubUpstream } from '../stub-upstream.ts'
 
 const JSON_HEADERS = { 'content-type': 'application/json' }
 
 /** An upstream that answers each request only when told to, one at a time. */
-async function openHeld() {
+async function openHeld(anthropic = atOnce(1)) {
   const answers: (() => void)[] = []
   const stub = await stubUpstream((response) => {
     answers.push(() => response.writeHead(200, JSON_HEADERS).end('{}'))
   })
-  const door = await openLibrary({ upstream: stub.url, anthropic: atOnce(1) })
+  const door = await openLibrary({ upstream: stub.url, anthropic })
   return {
     stub,
     door,
@@ -47,6 +49,30 @@ async function inLine(door: LibraryDoor, text: string, queued: number, signal?: 
     (error: unknown) => error,
   )
   await until(async () => (await door.status()).queued === queued)
+  return { outcome }
+}
+
+/** A call whose body passes as it is, and what comes of it: a status, or an error. */
+function upload(
+  door: LibraryDoor,
+  body: NonNullable<RequestInit['body']>,
+  more: RequestInit = {},
+  maxWait = '1h',
+) {
+  const headers = {
+    'x-api-key': KEY,
+    // Others have this path, too.
+    'anthropic-version': '2023-06-01',
+    'x-headgate-max-wait': maxWait,
+  }
+  const init: RequestInit = { method: 'POST', headers, body, duplex: 'half', ...more }
+  const outcome = door.fetch(`${door.url}/v1/files`, init).then(
+    async (response) => {
+      await response.text()
+      return response.status
+    },
+    (error: unknown) => error,
+  )
   return { outcome }
 }
 
@@ -155,6 +181,90 @@ describe('a caller that leaves', () => {
     await door.idle()
   })
 
+  it('while its call begins is never sent', async () => {
+    await using stub = await stubUpstream((response) => response.end('{}'))
+    const stop = new AbortController()
+    const reason = new Error('not wanted')
+    // A listener is called in the very moment in which the call begins.
+    await using gate = await createGate(
+      { default_tier: 't', tiers: { t: { shadow: { max_tokens_per_request: 1 } } } },
+      { events: { shadowed: () => stop.abort(reason) } },
+    )
+    const answer = gatedFetch(gate, { user: 'alice' })(`${stub.url}/v1/messages`, {
+      method: 'POST',
+      headers: { 'x-api-key': KEY },
+      body: JSON.stringify(ask('x')),
+      signal: stop.signal,
+    })
+    expect(await failureOf(answer)).toBe(reason)
+    await until(async () => (await gate.snapshot()).every(({ inFlight }) => inFlight === 0))
+    expect(stub.received).toEqual([])
+  })
+
+  it.each([
+    ['refused', '0s'],
+    ['left', '1h'],
+  ])('or is %s lets go of a body that was never sent', async (end, maxWait) => {
+    await using held = await openHeld(perMinute(1))
+    const { door } = held
+    const first = upload(door, 'first')
+    await held.answerNext()
+    expect(await first.outcome).toBe(200)
+    let isCancelled = false
+    const body = new ReadableStream<Uint8Array>({
+      start: (controller) => controller.enqueue(new Uint8Array(9)),
+      cancel() {
+        isCancelled = true
+      },
+    })
+    const stop = new AbortController()
+    const second = upload(door, body, { signal: stop.signal }, maxWait)
+    if (end === 'left') {
+      await until(async () => (await door.status()).queued === 1)
+      stop.abort(new Error('not wanted'))
+      expect(await second.outcome).toEqual(new Error('not wanted'))
+    } else {
+      expect(await second.outcome).toBe(429)
+    }
+    await until(() => isCancelled)
+    expect(getEventListeners(stop.signal, 'abort')).toEqual([])
+    await door.idle()
+  })
+
+  it('is told at once what its body’s stream fails with while it waits', async () => {
+    await using held = await openHeld(perMinute(1))
+    const { door } = held
+    const first = upload(door, 'first')
+    await held.answerNext()
+    expect(await first.outcome).toBe(200)
+    const reason = new Error('the file has gone')
+    let fail = (): void => {}
+    const body = new ReadableStream<Uint8Array>({
+      start(controller) {
+        fail = () => controller.error(reason)
+      },
+    })
+    const second = upload(door, body)
+    await until(async () => (await door.status()).queued === 1)
+    fail()
+    expect(await second.outcome).toBe(reason)
+    await door.idle()
+  })
+
+  it('only by a signal that it has not detached', async () => {
+    await using door = await openLibrary({ emulator: { ttftMs: 0, tokensPerSecond: 5000 } })
+    const request = new Request(`${door.url}/v1/messages`, {
+      method: 'POST',
+      headers: { 'x-api-key': KEY },
+      body: JSON.stringify(ask('x')),
+      signal: AbortSignal.abort(),
+    })
+    const response = await door.fetch(request, { signal: null })
+    expect(response.status).toBe(200)
+    await response.text()
+    await door.idle()
+  })
+
   it('leaves no listener behind on a signal that lasts', async () => {
     await using door = await openLibrary({ emulator: { ttftMs: 0, tokensPerSecond: 5000 } })
     const { signal } = new AbortController()
@@ -249,6 +359,22 @@ describe('an answer', () => {
     expect(door.of('settled')[0]).toMatchObject({ outcome: 'abandoned' })
   })
 
+  it('that its program has forgotten is let go of, however little of it has come', async () => {
+    await using stub = await stubUpstream((response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' })
+      response.write('event: ping\ndata: {}\n\n')
+    })
+    await using door = await openLibrary({ upstream: stub.url })
+    expect(await (async () => (await send(door, 'x')).status)()).toBe(200)
+    const collect = collector()
+    await until(() => {
+      collect()
+      return stub.open.size === 0
+    })
+    await door.idle()
+    expect(door.of('settled')[0]).toMatchObject({ outcome: 'abandoned' })
+  })
+
   it('that somebody waits for is kept, whoever else has forgotten it', async () => {
     const rest: (() => void)[] = []
     await using stub = await stubUpstream((response) => {
@@ -309,6 +435,36 @@ describe('a gate that is closed', () => {
     await held.answerNext()
     expect(await first.outcome).toBe('{}')
     await closing
+  })
+
+  it('closes although its listeners throw, and answers who waits', async () => {
+    await using stub = await stubUpstream(() => {})
+    const failures: unknown[] = []
+    const broken = (): never => {
+      throw new Error('the log is full')
+    }
+    const gate = await createGate(
+      { providers: { anthropic: { limits: [{ match: '*', concurrency: 1 }] } } },
+      {
+        events: {
+          settled: broken,
+          refused: broken,
+          cancelled: broken,
+          failed: (error) => failures.push(error),
+        },
+      },
+    )
+    const init = { method: 'POST', headers: { 'x-api-key': KEY }, body: JSON.stringify(ask('x')) }
+    const post = () => gatedFetch(gate)(`${stub.url}/v1/messages`, init)
+    const first = failureOf(post())
+    await until(() => stub.received.length === 1)
+    const waiting = [post(), post()]
+    await until(async () => (await gate.snapshot())[0]?.queued === 2)
+    await gate.close({ graceMs: 0 })
+    const statuses = (await Promise.all(waiting)).map(({ status }) => status)
+    expect(statuses).toEqual([503, 503])
+    expect(await first).toMatchObject({ message: expect.stringContaining('the gate was closed') })
+    expect(failures).toEqual(Array.from({ length: 3 }, () => new Error('the log is full')))
   })
 
   it('ends what takes longer than its grace, headers or not', async () => {

@@ -14,6 +14,7 @@ import { createGate, type GateConfig, gatedFetch } from '../../src/library/libra
 import { type LibraryDoor, openLibrary } from '../doors.ts'
 import { startGateway } from '../gateway-process.ts'
 import { ask, failureOf, type HarnessOptions, KEY, MODEL, until } from '../harness.ts'
+import { askGate, LEASES } from '../lease-caller.ts'
 import { atOnce } from '../limits.ts'
 import { freshPrefix, sharedRedis } from '../servers/redis.ts'
 import { stubUpstream } from '../stub-upstream.ts'
@@ -219,5 +220,19 @@ describe('a store that is shared', () => {
     await Promise.all(later)
     expect(order).toEqual(['0', '1', '2'])
     await until(async () => ((await other.snapshot())[0]?.inFlight ?? 0) === 0)
+  })
+
+  it('shows the leases of programs at every gateway', async () => {
+    const { url } = await sharedRedis()
+    const store = `${url}?prefix=${freshPrefix()}`
+    const file = path.join(await folderOf(), 'headgate.yaml')
+    await writeFile(file, 'resources: { model: { concurrency: 1 } }\n')
+    const gateway = await startGateway('--config', file, '--store', store)
+    cleanUps.push(() => gateway.kill())
+    const gate = await createGate({ store, resources: { model: { concurrency: 1 } } })
+    cleanUps.push(() => gate.close({ graceMs: 0 }))
+    const { id } = await gate.acquire('model')
+    const { document } = await askGate(gateway.url, `${LEASES}?resource=model`)
+    expect(document.leases).toMatchObject([{ id, resource: 'model', state: 'held' }])
   })
 })

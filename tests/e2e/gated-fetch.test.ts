@@ -127,18 +127,21 @@ describe('bytes', () => {
     expect(door.of('settled')[0]?.facts.model).toBe(MODEL)
   })
 
-  it('of an answer that is packed unasked are unpacked, as by any fetch', async () => {
-    const message = '{"type":"message","usage":{"input_tokens":1,"output_tokens":1}}'
-    await using stub = await stubUpstream((response) =>
-      response
-        .writeHead(200, { 'content-type': 'application/json', 'content-encoding': 'gzip' })
-        .end(gzipSync(message)),
-    )
-    await using door = await openLibrary({ upstream: stub.url })
-    const response = await door.fetch(`${door.url}/v1/messages`, posted(bodyOf('x')))
-    expect(await response.text()).toBe(message)
-    await door.idle()
-  })
+  it.each(['gzip', 'GZIP'])(
+    'of an answer that is packed (%s) unasked are unpacked, as by any fetch',
+    async (packing) => {
+      const message = '{"type":"message","usage":{"input_tokens":1,"output_tokens":1}}'
+      await using stub = await stubUpstream((response) =>
+        response
+          .writeHead(200, { 'content-type': 'application/json', 'content-encoding': packing })
+          .end(gzipSync(message)),
+      )
+      await using door = await openLibrary({ upstream: stub.url })
+      const response = await door.fetch(`${door.url}/v1/messages`, posted(bodyOf('x')))
+      expect(await response.text()).toBe(message)
+      await door.idle()
+    },
+  )
 
   it('of a body over the provider’s maximum are 413, and are not read on', async () => {
     await using door = await openLibrary({ emulator: FAST })
@@ -193,6 +196,37 @@ describe('headers', () => {
     )
     await door.idle()
     expect(door.of('settled')[0]?.facts).toMatchObject({ flow: 'agent-1', lane: 'high' })
+  })
+
+  it('that are of the connection, or hold a key of Headgate’s, stay here', async () => {
+    await using stub = await stubUpstream((response) => response.end('{}'))
+    await using door = await openLibrary({ upstream: stub.url })
+    const headers = {
+      'x-api-key': `hgk_${'a'.repeat(43)}`,
+      authorization: 'Bearer sk-own',
+      connection: 'x-mine',
+      'x-mine': '1',
+      'x-theirs': '2',
+    }
+    await (await door.fetch(`${door.url}/v1/messages`, posted(bodyOf('x'), { headers }))).text()
+    const received = stub.received[0]?.headers ?? {}
+    expect(received).toMatchObject({ authorization: 'Bearer sk-own', 'x-theirs': '2' })
+    expect(received).not.toHaveProperty('x-api-key')
+    expect(received).not.toHaveProperty('x-mine')
+    await door.idle()
+  })
+
+  it('with a status that no response can have are an error as of any fetch', async () => {
+    await using stub = await stubUpstream((response) => response.writeHead(600).end('odd'))
+    await using door = await openLibrary({ upstream: stub.url })
+    // A stream is not sent again.
+    const body = new Blob(['x']).stream()
+    const answer = door.fetch(`${door.url}/v1/files`, posted(body, { duplex: 'half' }))
+    const error = await failureOf(answer)
+    if (!(error instanceof TypeError)) throw error
+    expect(error.cause).toMatchObject({ message: expect.stringContaining('600') })
+    await door.idle()
+    expect(door.of('settled')).toMatchObject([{ outcome: 'provider_error', status: 600 }])
   })
 
   it('of the answer come back as they would without it', async () => {

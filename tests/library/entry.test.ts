@@ -15,11 +15,12 @@ const folder = mkdtempSync(path.join(tmpdir(), 'headgate-entry-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
 /** What a program prints that finds the package by its name. */
-async function outputOf(program: string): Promise<string> {
+async function outputOf(program: string, env: NodeJS.ProcessEnv = {}): Promise<string> {
   const file = path.join(folder, 'program.mjs')
   writeFileSync(file, program)
   const args = ['--import', FROM_SOURCES, file]
-  return (await run(process.execPath, args, { cwd: ROOT, timeout: 20_000 })).stdout
+  const options = { cwd: ROOT, timeout: 20_000, env: { ...process.env, ...env } }
+  return (await run(process.execPath, args, options)).stdout
 }
 
 /** Prints the packages of which the program has loaded any module by now. */
@@ -67,4 +68,18 @@ it('leaves nothing behind that keeps the program alive', async () => {
     await using lease = await gate.acquire('model')
     console.log('over')`
   expect(await outputOf(program)).toBe('over\n')
+})
+
+it('ends although its ledger is damaged, and says so', async () => {
+  const program = `
+    import { DatabaseSync } from 'node:sqlite'
+    import { createGate } from 'headgate'
+    const config = { ledger: 'sqlite:' + process.env.LEDGER_FILE }
+    await (await createGate(config)).close()
+    const file = new DatabaseSync(process.env.LEDGER_FILE)
+    file.exec('DROP TABLE keys')
+    file.close()
+    await createGate(config).catch((error) => console.log(error.message))`
+  const output = await outputOf(program, { LEDGER_FILE: path.join(folder, 'ledger.db') })
+  expect(output).toContain('no such table: keys')
 })
