@@ -2,11 +2,12 @@
 // asked of it.
 import { realClock } from '../core/clock.ts'
 import { openEngine } from '../engine/engine.ts'
-import { engineEvents, gateEvents } from './events.ts'
+import { type GateConfig, settingsOf } from '../engine/program-config.ts'
+import { engineEvents, gateEvents } from '../engine/program-events.ts'
 import type { Gate } from './gate.ts'
 import { putInside } from './inside.ts'
 import { OpenGate } from './open-gate.ts'
-import { type GateConfig, type GateOptions, settingsOf } from './options.ts'
+import type { GateOptions } from './options.ts'
 
 export {
   type FieldProblem,
@@ -21,12 +22,13 @@ export {
 export type { AcquireOptions, Amounts, Lane, Lease, Load, Progress } from '../client/lease.ts'
 export type { Clock, Timer } from '../core/clock.ts'
 export type { ResourceSnapshot } from '../core/store.ts'
+export type { GateConfig } from '../engine/program-config.ts'
+export type { GateEvents } from '../engine/program-events.ts'
 export type { BudgetWarning } from '../ledger/ledger.ts'
 export { ConfigError } from '../policy/problem.ts'
-export type { GateEvents } from './events.ts'
 export type { CloseOptions, Gate, GateAcquireOptions } from './gate.ts'
 export { type GatedFetchOptions, gatedFetch } from './gated-fetch.ts'
-export type { GateConfig, GateOptions } from './options.ts'
+export type { GateOptions } from './options.ts'
 
 /**
  * @throws ConfigError when the configuration is wrong: one line for each problem.
@@ -38,7 +40,7 @@ export async function createGate(
   config: GateConfig = {},
   options: GateOptions = {},
 ): Promise<Gate> {
-  const settings = settingsOf(config, options)
+  const settings = settingsOf(config, options.env)
   const { clock = realClock(), random = Math.random } = options
   const events = gateEvents(options.events)
   const engine = await openEngine({

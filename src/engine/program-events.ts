@@ -1,7 +1,7 @@
-// What a gate in its own program tells. Owns: what becomes of it when nobody listens. Must not know: what
+// What an engine within a program of its own tells. Owns: what becomes of it when nobody listens. Must not know: what
 // leads to it.
 import type { DispatchEvents } from '../dispatch/events.ts'
-import type { EngineEvents } from '../engine/engine.ts'
+import type { EngineEvents } from './engine.ts'
 
 export interface GateEvents extends DispatchEvents {
   /** Store or ledger are in trouble, or well again; or a setting is probably not meant: a sentence. */
