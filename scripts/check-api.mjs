@@ -9,7 +9,7 @@ import { Extractor, ExtractorConfig } from '@microsoft/api-extractor'
 const ROOT = path.dirname(import.meta.dirname)
 const { exports } = JSON.parse(readFileSync(path.join(ROOT, 'package.json'), 'utf8'))
 /** Entries of the package, by the file that their report is in. */
-const ENTRIES = { headgate: '.', 'headgate-client': './client' }
+const ENTRIES = { headgate: '.', 'headgate-client': './client', 'headgate-fleet': './fleet' }
 
 const folder = mkdtempSync(path.join(tmpdir(), 'headgate-api-'))
 try {

@@ -34,6 +34,7 @@ export interface EmulateFlags {
   readonly tokensPerSecond: number
   readonly outputMedian: number
   readonly overloadRate: number
+  readonly batchTime: number
   readonly timeScale: number
 }
 
@@ -49,12 +50,14 @@ export function addEmulateFlags(command: Command): Command {
     tokensPerSecond: pace,
     output,
     faults,
+    batchMs,
     timeScale,
   } = resolveEmulatorSettings()
   const some = wholeNumber(1)
   const above0 = decimal(0.001)
   const share = decimal(0, 1)
   const ttft = formatDuration(ttftMs)
+  const batchTime = formatDuration(batchMs)
   const options = [
     checkedFlag('--host HOST', 'The address to listen on.', host).default(HOST, HOST),
     checkedFlag('--port PORT', 'The port; 0 picks a free one.', port).default(4010),
@@ -67,6 +70,10 @@ export function addEmulateFlags(command: Command): Command {
     checkedFlag('--output-median N', 'Tokens of an answer.', above0).default(output.medianTokens),
     checkedFlag('--external-share S', 'Input that others use up.', share).default(externalShare),
     checkedFlag('--overload-rate S', 'How many meet a 529.', share).default(faults.overloadRate),
+    checkedFlag('--batch-time DURATION', 'What a batch takes.', duration).default(
+      batchMs,
+      batchTime,
+    ),
     checkedFlag('--time-scale N', 'So many times as fast.', above0).default(timeScale),
     checkedFlag('--seed N', 'Draws the same random numbers again.', wholeNumber(0)),
   ]
@@ -111,6 +118,7 @@ function optionsOf(flags: EmulateFlags): EmulatorOptions {
     tokensPerSecond: flags.tokensPerSecond,
     output: { medianTokens: flags.outputMedian },
     faults: { overloadRate: flags.overloadRate },
+    batchMs: flags.batchTime,
     timeScale: flags.timeScale,
   }
 }
@@ -148,13 +156,14 @@ function limitsInWords({
   return `${countOf(requests, 'request')}, ${input} and ${amountInWords(outputTokens)} output tokens`
 }
 
-/** One line for each minute in which something was asked. Returns what ends it. */
+/** One line for each minute in which something was asked or answered. Returns what ends it. */
 function reportMinutes(emulator: Emulator, { clock, stdout }: Io): () => void {
   let before = emulator.report().totals
   return every(clock, MINUTE_MS, () => {
     const { totals } = emulator.report()
     const time = new Date(clock.now()).toTimeString().slice(0, 5)
-    if (totals.requests > before.requests) stdout.write(`${time}  ${summary(totals, before)}\n`)
+    const isNew = totals.requests + totals.batchRequests > before.requests + before.batchRequests
+    if (isNew) stdout.write(`${time}  ${summary(totals, before)}\n`)
     before = totals
   })
 }
@@ -176,6 +185,9 @@ function summary(totals: Totals, since: Totals | null): string {
       : []),
     `${amountInWords(counted('inputTokens'))} tokens in`,
     `${amountInWords(counted('outputTokens'))} out`,
+    ...(counted('batchRequests') > 0
+      ? [`${amountInWords(counted('batchRequests'))} answered in batches`]
+      : []),
   ]
   return parts.join(', ')
 }

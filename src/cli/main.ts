@@ -10,6 +10,8 @@ import { EXIT, type ExitCode } from './exit-codes.ts'
 import { addSettingFlags } from './flags.ts'
 import { type Io, systemIo } from './io.ts'
 import { addKeysCommand } from './keys.ts'
+import { runRun } from './run.ts'
+import { addRunFlags, type RunFlags } from './run-flags.ts'
 import { runServe } from './serve.ts'
 import { addStatusFlags, runStatus, type StatusFlags } from './status.ts'
 import { headgateVersion } from './version.ts'
@@ -19,6 +21,8 @@ Examples:
   headgate                   start the gate, as "headgate serve" does
   headgate demo              watch eleven agents share one quota
   headgate status --watch    see who waits, and for what
+  headgate run a.jsonl -o b.jsonl
+                             have a file of prompts answered
   headgate emulate           a fake provider with limits, to try things against
   headgate help serve        all flags of a command
 `
@@ -79,6 +83,9 @@ function createProgram(io: Io, end: (code: ExitCode) => void): Command {
   addBudgetsCommand(program, io, end)
   addStatusFlags(command('status', 'Show what a running gate is doing.')).action(
     async (flags: StatusFlags) => end(await runStatus(flags, io)),
+  )
+  addRunFlags(command('run', 'Send a file of prompts, and keep the answers.')).action(
+    async (input: string, flags: RunFlags) => end(await runRun(input, flags, io)),
   )
   addDemoFlags(command('demo', 'Watch agents with and without the gate.')).action(
     async (flags: DemoFlags) => end(await runDemo(flags, io)),

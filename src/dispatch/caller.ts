@@ -30,6 +30,8 @@ export interface CallRequest {
   readonly flow: string | null
   /** Null where the caller asks for none. */
   readonly lane: Lane | null
+  /** A flow of weight 2 gets twice the share of a flow of weight 1. @default the subject's */
+  readonly weight?: number
   /** When the caller will not wait any longer. */
   readonly deadlineAt: EpochMs
   /** How long a caller that wants no stream waits before it gives up and asks again. */
@@ -40,6 +42,11 @@ export interface CallRequest {
 export interface Caller {
   /** The call stands in line, for the first time or again. `own` is what can be said by now. */
   waiting(own: OwnHeaders): void
+  /**
+   * The call was sent, the connection broke before any answer, and it is sent again: what was sent may
+   * cost as much as an answer does.
+   */
+  lost?(): void
   /** The provider's answer begins. `own` is what Headgate has to say beside it. */
   respond(status: number, headers: Headers, own: OwnHeaders): void
   /** Returns false when no more should come until `GovernedCall.resume`. */

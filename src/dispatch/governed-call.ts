@@ -543,6 +543,7 @@ export class GovernedCall implements AttemptedCall, CostedCall, Waiter, Follower
         return
       case 'connection':
         this.#bounce({ kind: 'disconnected', backoffMs: again.backoffMs })
+        if (again.isSent) this.caller.lost?.()
     }
   }
 
@@ -669,8 +670,7 @@ export class GovernedCall implements AttemptedCall, CostedCall, Waiter, Follower
   }
 
   #createLine(): CallLine {
-    const { id, deadlineAt } = this.request
-    const { weight } = this.#subject
+    const { id, deadlineAt, weight = this.#subject.weight } = this.request
     const ticket = { id, flow: this.flow, lane: this.lane, weight, deadlineAt }
     return new CallLine(this.#context, ticket, this, this.#wish)
   }

@@ -20,7 +20,7 @@ export interface ApiError {
 }
 
 export const OVERLOADED: ApiError = { type: 'overloaded_error', message: 'Overloaded' }
-const INTERNAL: ApiError = { type: 'api_error', message: 'Internal server error' }
+export const INTERNAL: ApiError = { type: 'api_error', message: 'Internal server error' }
 
 /** Door faults that are answered with an error; the other one drops the connection. */
 export const FAULT_ERRORS: Record<Exclude<DoorFault, 'connection-reset'>, ApiError> = {
@@ -61,11 +61,11 @@ export function statusOf(error: ApiError): number {
   return STATUS[error.type]
 }
 
-export function errorBody({ type, message, errorCode }: ApiError, requestId: string): string {
+export function errorBody(error: ApiError, requestId: string): string {
+  return JSON.stringify(errorDocument(error, requestId))
+}
+
+export function errorDocument({ type, message, errorCode }: ApiError, requestId: string) {
   const details = errorCode === undefined ? null : { error_code: errorCode }
-  return JSON.stringify({
-    type: 'error',
-    error: { type, message, details },
-    request_id: requestId,
-  })
+  return { type: 'error', error: { type, message, details }, request_id: requestId }
 }

@@ -3,6 +3,7 @@
 // pacing. Does no I/O; a simulator drives it on virtual time.
 import { createHash } from 'node:crypto'
 import type { Clock, EpochMs } from '../core/clock.ts'
+import { type Bill, type BillRow, Bills } from './bills.ts'
 import { countsCacheReads, modelClassOf } from './model-class.ts'
 import { type CachedPrefix, PromptCache, type PromptUsage } from './prompt-cache.ts'
 import { type LimitedDimension, type LimitState, Quota, type QuotaOptions } from './quota.ts'
@@ -53,6 +54,8 @@ export interface EmulatorReport {
   /** Input that outside consumers have taken of all limits. */
   readonly externalTokens: number
   readonly limits: readonly QuotaReport[]
+  /** What was used, by model and by what it is charged. */
+  readonly bills: readonly Bill[]
   /** Minutes of the limits: `timeScale` of them pass in a real one. Oldest first. */
   readonly minutes: readonly MinuteReport[]
 }
@@ -78,6 +81,7 @@ export class EmulatedProvider {
   readonly #organizations = new Map<string, Organization>()
   readonly #windowMs: number
   readonly #startedAt: EpochMs
+  readonly #bills = new Bills()
   readonly tally: Tally
 
   constructor(settings: EmulatorSettings, clock: Clock, random: () => number) {
@@ -107,8 +111,27 @@ export class EmulatedProvider {
     this.tally.add(key, 'admitted')
     this.tally.add(key, 'inputTokens', counted)
     this.tally.add(key, 'cacheReadTokens', usage.cacheReadTokens)
-    const parts = { arrival, usage, cache, quota, tally: this.tally, clock: this.#clock }
+    const bill = this.#bills.rowOf(model, 'standard')
+    bill.addPrompt(usage)
+    const parts = { arrival, usage, cache, quota, bill, tally: this.tally, clock: this.#clock }
     return { kind: 'admitted', call: new AdmittedCall(parts) }
+  }
+
+  /** Answers a request of a batch, which no limit of its model counts. */
+  answerInBatch(
+    { key, organization, model, ...prompt }: Arrival,
+    outputTokens: number,
+  ): PromptUsage {
+    const { cache } = this.#organizationOf({ key, organization })
+    const now = this.#clock.now()
+    const usage = cache.part(prompt.prefixes, prompt.promptTokens, now)
+    cache.refresh(prompt.prefixes, now)
+    cache.write(prompt.prefixes, now)
+    const bill = this.#bills.rowOf(model, 'batch')
+    bill.addPrompt(usage)
+    bill.addOutput(outputTokens)
+    this.tally.add(key, 'batchRequests')
+    return usage
   }
 
   /** Counts a call of another pool against that pool's limit. Null: it may pass. */
@@ -148,6 +171,7 @@ export class EmulatedProvider {
       keys: this.tally.keys(),
       externalTokens: quotas.reduce((sum, quota) => sum + quota.externalTokens, 0),
       limits,
+      bills: this.#bills.all(),
       minutes: this.tally.minutes(),
     }
   }
@@ -200,6 +224,7 @@ interface AdmittedParts {
   readonly usage: PromptUsage
   readonly cache: PromptCache
   readonly quota: Quota
+  readonly bill: BillRow
   readonly tally: Tally
   readonly clock: Clock
 }
@@ -224,6 +249,7 @@ export class AdmittedCall {
   /** So many more tokens have been generated. */
   generated(tokens: number): void {
     this.#parts.quota.generated(tokens)
+    this.#parts.bill.addOutput(tokens)
     this.#parts.tally.add(this.#parts.arrival.key, 'outputTokens', tokens)
   }
 

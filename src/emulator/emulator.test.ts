@@ -180,18 +180,11 @@ describe('the HTTP surface', () => {
   })
 
   it('answers the endpoints beside messages', async () => {
-    const { send, post } = await open()
+    const { send } = await open()
     expect((await send('/api/hello', { method: 'HEAD', headers: {} })).status).toBe(200)
     expect(await (await send('/v1/models/claude-opus-5')).json()).toMatchObject({ type: 'model' })
     expect((await send('/v1/models/claude-none')).status).toBe(404)
     expect(await (await send('/v1/files')).json()).toMatchObject({ data: [], has_more: false })
-    const created = await post('/v1/messages/batches', {
-      requests: [{ custom_id: 'a', params: {} }],
-    })
-    const batch = (await created.json()) as { id: string; processing_status: string }
-    expect(batch.processing_status).toBe('in_progress')
-    expect(await (await send(`/v1/messages/batches/${batch.id}`)).json()).toEqual(batch)
-    expect(await (await send('/v1/messages/batches')).json()).toMatchObject({ data: [batch] })
     expect((await send('/v1/nothing')).status).toBe(404)
   })
 

@@ -9,6 +9,7 @@ import { route } from './router.ts'
 import { type EmulatorOptions, resolveEmulatorSettings } from './settings.ts'
 import { World } from './world.ts'
 
+export type { Bill } from './bills.ts'
 export {
   type Account,
   type Admission,
@@ -62,7 +63,10 @@ export async function startEmulator(start: EmulatorStart): Promise<Emulator> {
     url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
     port,
     report: () => world.provider.report(),
-    close: () => close(server),
+    close: () => {
+      world.batches.close()
+      return close(server)
+    },
   }
 }
 

@@ -31,6 +31,10 @@ export class Exchange {
     return (this.request.url ?? '/').split('?', 1)[0] ?? '/'
   }
 
+  get query(): URLSearchParams {
+    return new URLSearchParams((this.request.url ?? '').split('?')[1])
+  }
+
   /** True when nobody is left to answer. */
   get isAbandoned(): boolean {
     return this.response.destroyed

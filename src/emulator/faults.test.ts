@@ -24,6 +24,17 @@ describe('FaultPlan', () => {
     ])
   })
 
+  it('draws for requests of a batch among their own faults', () => {
+    let drawn = 0
+    const settings = { ...NO_FAULTS, overloadRate: 1, batchErrorRate: 0.2, batchExpiryRate: 0.3 }
+    const plan = new FaultPlan(settings, new VirtualClock(), () => drawn)
+    const faults = [0.19, 0.21, 0.49, 0.51].map((value) => {
+      drawn = value
+      return plan.drawForBatch()
+    })
+    expect(faults).toEqual(['batch-error', 'batch-expiry', 'batch-expiry', null])
+  })
+
   it('overloads everything for as long as it was told, and keeps what it was not told', () => {
     const clock = new VirtualClock(1000)
     const plan = new FaultPlan({ ...NO_FAULTS, slowFactor: 3 }, clock, () => 0.5)
@@ -42,6 +53,7 @@ describe('readMarker', () => {
     ['x [[emulate output=37]] y', 37, null],
     ['[[emulate fault=reset-mid-stream]]', null, 'reset-mid-stream'],
     ['[[emulate output=5 fault=hang]]', 5, 'hang'],
+    ['[[emulate fault=batch-expiry]]', null, 'batch-expiry'],
     ['[[emulate fault=none]]', null, 'none'],
     ['[[emulate output=5]] later [[emulate output=6]]', 6, null],
     ['[[emulate fault=toString output=x]]', null, null],

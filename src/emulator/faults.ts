@@ -23,11 +23,21 @@ export const ANSWER_FAULTS = {
   'stream-error': 'streamErrorRate',
 } as const
 
+/** These strike single requests of a batch: one fails, or its turn does not come before the batch expires. */
+export const BATCH_FAULTS = {
+  'batch-error': 'batchErrorRate',
+  'batch-expiry': 'batchExpiryRate',
+} as const
+
 export type DoorFault = keyof typeof DOOR_FAULTS
 export type AnswerFault = keyof typeof ANSWER_FAULTS
-export type FaultName = DoorFault | AnswerFault
+export type BatchFault = keyof typeof BATCH_FAULTS
+export type FaultName = DoorFault | AnswerFault | BatchFault
 
-type FaultRate = (typeof DOOR_FAULTS)[DoorFault] | (typeof ANSWER_FAULTS)[AnswerFault]
+type FaultRate =
+  | (typeof DOOR_FAULTS)[DoorFault]
+  | (typeof ANSWER_FAULTS)[AnswerFault]
+  | (typeof BATCH_FAULTS)[BatchFault]
 
 export interface FaultSettings extends Readonly<Record<FaultRate, number>> {
   /** Everything is answered 529 for so long from the moment this is set. Real time. */
@@ -46,6 +56,8 @@ export const NO_FAULTS: FaultSettings = {
   garbageRate: 0,
   resetMidStreamRate: 0,
   streamErrorRate: 0,
+  batchErrorRate: 0,
+  batchExpiryRate: 0,
   overloadForMs: 0,
   slowFactor: 1,
 }
@@ -63,6 +75,8 @@ export const faultChanges = z.strictObject({
   garbageRate: rate,
   resetMidStreamRate: rate,
   streamErrorRate: rate,
+  batchErrorRate: rate,
+  batchExpiryRate: rate,
   overloadForMs: z.exactOptional(z.number().min(0)),
   slowFactor: z.exactOptional(z.number().positive()),
 })
@@ -73,12 +87,21 @@ export function isDoorFault(name: string): name is DoorFault {
   return Object.hasOwn(DOOR_FAULTS, name)
 }
 
-export function isFault(name: string): name is FaultName {
+export function isBatchFault(name: string): name is BatchFault {
+  return Object.hasOwn(BATCH_FAULTS, name)
+}
+
+function isMessageFault(name: string): name is DoorFault | AnswerFault {
   return isDoorFault(name) || Object.hasOwn(ANSWER_FAULTS, name)
 }
 
-/** Every fault with its rate, in the order in which they share one draw. */
-const RATES = Object.entries({ ...DOOR_FAULTS, ...ANSWER_FAULTS })
+export function isFault(name: string): name is FaultName {
+  return isMessageFault(name) || isBatchFault(name)
+}
+
+/** Faults with their rates, in the order in which they share one draw. */
+const MESSAGE_RATES = Object.entries({ ...DOOR_FAULTS, ...ANSWER_FAULTS })
+const BATCH_RATES = Object.entries(BATCH_FAULTS)
 
 /** The faults in force. */
 export class FaultPlan {
@@ -105,14 +128,26 @@ export class FaultPlan {
     }
   }
 
-  /** The fault that the next request meets, or null. At most one: their rates add up. */
-  draw(): FaultName | null {
+  /** The fault that the next message meets, or null. At most one: their rates add up. */
+  draw(): DoorFault | AnswerFault | null {
     if (this.#clock.now() < this.#overloadUntilAt) return 'overload'
+    const name = this.#drawFrom(MESSAGE_RATES)
+    return isMessageFault(name) ? name : null
+  }
+
+  /** The fault that the next request of a batch meets, or null. */
+  drawForBatch(): BatchFault | null {
+    const name = this.#drawFrom(BATCH_RATES)
+    return isBatchFault(name) ? name : null
+  }
+
+  /** The name of a fault, or nothing. */
+  #drawFrom(rates: readonly (readonly [name: string, rate: FaultRate])[]): string {
     let left = this.#random()
-    for (const [name, rateName] of RATES) {
+    for (const [name, rateName] of rates) {
       left -= this.#settings[rateName]
-      if (left < 0 && isFault(name)) return name
+      if (left < 0) return name
     }
-    return null
+    return ''
   }
 }

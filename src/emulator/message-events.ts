@@ -7,6 +7,7 @@ export interface MessageHead {
   readonly id: string
   readonly model: string
   readonly usage: PromptUsage
+  readonly serviceTier: 'standard' | 'batch'
 }
 
 export type StopReason = 'end_turn' | 'max_tokens'
@@ -59,7 +60,7 @@ function event(type: string, fields: object): string {
   return `event: ${type}\ndata: ${JSON.stringify({ type, ...fields })}\n\n`
 }
 
-function emptyMessage({ id, model, usage }: MessageHead, outputTokens: number) {
+function emptyMessage({ id, model, usage, serviceTier }: MessageHead, outputTokens: number) {
   const hourTokens = usage.cacheWriteHourTokens
   return {
     id,
@@ -76,7 +77,7 @@ function emptyMessage({ id, model, usage }: MessageHead, outputTokens: number) {
         ephemeral_1h_input_tokens: hourTokens,
       },
       output_tokens: outputTokens,
-      service_tier: 'standard',
+      service_tier: serviceTier,
     },
   }
 }

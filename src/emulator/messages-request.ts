@@ -33,10 +33,6 @@ export const messagesBody = z.looseObject({
   stream: z.boolean().optional(),
 })
 
-export const batchBody = z.object({
-  requests: z.array(z.object({ custom_id: z.string(), params: z.looseObject({}) })).min(1),
-})
-
 export type PromptBody = z.output<typeof promptBody>
 type Block = z.output<typeof block>
 type Content = z.output<typeof content>

@@ -4,12 +4,12 @@ import { Answer, type AnswerPlan } from './answer.ts'
 import { FAULT_ERRORS, rateLimitError } from './api-error.ts'
 import type { Account } from './emulated-provider.ts'
 import type { Exchange } from './exchange.ts'
-import { type AnswerFault, type DoorFault, type FaultName, isDoorFault } from './faults.ts'
+import { type AnswerFault, type DoorFault, isBatchFault, isDoorFault } from './faults.ts'
 import type { Pace } from './generation.ts'
 import { type Marker, readMarker } from './marker.ts'
 import { messagesBody } from './messages-request.ts'
 import { modelClassOf } from './model-class.ts'
-import { drawOutputTokens } from './output.ts'
+import { cutOutput, drawOutputTokens } from './output.ts'
 import { readPrompt } from './prompt-reader.ts'
 import { readJson } from './request-body.ts'
 import type { World } from './world.ts'
@@ -43,7 +43,12 @@ export async function answerMessages(
   const answer = new Answer({
     exchange,
     call: admission.call,
-    head: { id: `msg_01${world.newId()}`, model: body.model, usage: admission.call.usage },
+    head: {
+      id: `msg_01${world.newId()}`,
+      model: body.model,
+      usage: admission.call.usage,
+      serviceTier: 'standard',
+    },
     plan: planAnswer(marker, fault, body.max_tokens, world),
     isStream: body.stream ?? false,
     limitHeaders,
@@ -51,9 +56,9 @@ export async function answerMessages(
   answer.start(world.clock, paceOf(world))
 }
 
-function faultOf({ fault }: Marker, world: World): FaultName | null {
+function faultOf({ fault }: Marker, world: World): DoorFault | AnswerFault | null {
   if (fault === 'none') return null
-  return fault ?? world.faults.draw()
+  return fault === null || isBatchFault(fault) ? world.faults.draw() : fault
 }
 
 function strike(fault: DoorFault, world: World, exchange: Exchange, { key }: Account): void {
@@ -70,8 +75,7 @@ function planAnswer(
   { settings, random }: World,
 ): AnswerPlan {
   const wanted = marker.outputTokens ?? drawOutputTokens(settings.output, random)
-  const outputTokens = Math.min(wanted, maxTokens)
-  const stopReason = wanted > maxTokens ? 'max_tokens' : 'end_turn'
+  const { outputTokens, stopReason } = cutOutput(wanted, maxTokens)
   if (fault !== 'reset-mid-stream' && fault !== 'stream-error') {
     return { outputTokens, stopReason, fault }
   }

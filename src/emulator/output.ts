@@ -16,6 +16,16 @@ export function drawOutputTokens(
   return Math.max(1, Math.round(medianTokens * Math.exp(sigma * normal)))
 }
 
+/** As much of an answer as `max_tokens` allows, and why it ends there. */
+export function cutOutput(
+  wantedTokens: number,
+  maxTokens: number,
+): { readonly outputTokens: number; readonly stopReason: 'end_turn' | 'max_tokens' } {
+  return wantedTokens > maxTokens
+    ? { outputTokens: maxTokens, stopReason: 'max_tokens' }
+    : { outputTokens: wantedTokens, stopReason: 'end_turn' }
+}
+
 /** The text of an answer's tokens `from` up to `to`, counted from 0. */
 export function outputText(from: number, to: number): string {
   let text = ''

@@ -7,6 +7,7 @@ import type { ApiError } from './api-error.ts'
 
 const unzip = promisify(gunzip)
 
+/** Of every endpoint that has no bound of its own. */
 const MAX_BODY_BYTES = 32 * 1024 * 1024
 
 type Read<T> =
@@ -22,8 +23,9 @@ export interface JsonBody<T> {
 export async function readJson<T>(
   request: IncomingMessage,
   shape: z.ZodType<T>,
+  maxBytes = MAX_BODY_BYTES,
 ): Promise<Read<JsonBody<T>>> {
-  const body = await readBytes(request)
+  const body = await readBytes(request, maxBytes)
   if (body.kind === 'failed') return body
   const text = body.value.toString('utf8')
   const json = parseJson(text)
@@ -33,18 +35,18 @@ export async function readJson<T>(
   return failed('invalid_request_error', describeIssues(parsed.error))
 }
 
-async function readBytes(request: IncomingMessage): Promise<Read<Buffer>> {
+async function readBytes(request: IncomingMessage, maxBytes: number): Promise<Read<Buffer>> {
   const chunks: Buffer[] = []
   let size = 0
   for await (const chunk of request.iterator({ destroyOnReturn: false })) {
     size += chunk.length
-    if (size > MAX_BODY_BYTES) return TOO_LARGE
+    if (size > maxBytes) return TOO_LARGE
     chunks.push(chunk)
   }
   const bytes = Buffer.concat(chunks)
   const encoding = request.headers['content-encoding'] ?? 'identity'
   if (encoding === 'identity') return { kind: 'read', value: bytes }
-  if (encoding === 'gzip') return unpack(bytes)
+  if (encoding === 'gzip') return unpack(bytes, maxBytes)
   return failed(
     'invalid_request_error',
     'Unsupported content-encoding of the request body.',
@@ -54,9 +56,9 @@ async function readBytes(request: IncomingMessage): Promise<Read<Buffer>> {
 
 const TOO_LARGE = failed('request_too_large', 'Request exceeds the maximum size')
 
-async function unpack(bytes: Buffer): Promise<Read<Buffer>> {
+async function unpack(bytes: Buffer, maxBytes: number): Promise<Read<Buffer>> {
   try {
-    return { kind: 'read', value: await unzip(bytes, { maxOutputLength: MAX_BODY_BYTES }) }
+    return { kind: 'read', value: await unzip(bytes, { maxOutputLength: maxBytes }) }
   } catch (cause) {
     const isTooLarge = cause instanceof RangeError
     return isTooLarge
@@ -87,7 +89,7 @@ function failed(type: ApiError['type'], message: string, errorCode?: string) {
 }
 
 /** `messages.0.role: Field required`, as the provider words it. */
-function describeIssues(error: z.ZodError): string {
+export function describeIssues(error: z.ZodError): string {
   return error.issues
     .map(({ path, code, input, message }) => {
       const isMissing = code === 'invalid_type' && input === undefined

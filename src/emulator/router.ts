@@ -1,15 +1,14 @@
 // Which endpoint answers a method and path. Owns: routes, the credential check, the last resort when
 // something breaks. Must not know: what endpoints do.
+import { countTokens, type Endpoint, getModel, listFiles, listModels } from './auxiliary.ts'
 import {
-  countTokens,
+  batchResults,
+  cancelBatch,
   createBatch,
-  type Endpoint,
+  deleteBatch,
   getBatch,
-  getModel,
   listBatches,
-  listFiles,
-  listModels,
-} from './auxiliary.ts'
+} from './batch-endpoints.ts'
 import type { Account } from './emulated-provider.ts'
 import { credentialName, credentialOf, type Exchange } from './exchange.ts'
 import { faultChanges } from './faults.ts'
@@ -32,13 +31,16 @@ const OPEN_ROUTES: Readonly<Record<string, OpenEndpoint>> = {
   },
 }
 
-/** A path's last part is an id where the route ends in `:id`. */
+/** One part of a path is an id where the route has `:id`. */
 const ROUTES: Readonly<Record<string, Endpoint>> = {
   'POST /v1/messages': answerMessages,
   'POST /v1/messages/count_tokens': countTokens,
   'POST /v1/messages/batches': createBatch,
   'GET /v1/messages/batches': listBatches,
   'GET /v1/messages/batches/:id': getBatch,
+  'DELETE /v1/messages/batches/:id': deleteBatch,
+  'POST /v1/messages/batches/:id/cancel': cancelBatch,
+  'GET /v1/messages/batches/:id/results': batchResults,
   'GET /v1/models': listModels,
   'GET /v1/models/:id': getModel,
   'GET /v1/files': listFiles,
@@ -67,10 +69,21 @@ function dispatch(world: World, exchange: Exchange): Promise<void> | void {
     })
   }
   exchange.identify(account)
-  const slash = call.lastIndexOf('/')
-  const endpoint = ROUTES[call] ?? ROUTES[`${call.slice(0, slash)}/:id`]
-  if (endpoint) return endpoint(world, exchange, account, call.slice(slash + 1))
+  const found = findRoute(call)
+  if (found) return found.endpoint(world, exchange, account, found.id)
   exchange.error({ type: 'not_found_error', message: 'Not found' })
+}
+
+function findRoute(call: string): { readonly endpoint: Endpoint; readonly id: string } | null {
+  const exact = ROUTES[call]
+  if (exact) return { endpoint: exact, id: '' }
+  const parts = call.split('/')
+  for (const place of [-1, -2]) {
+    const id = parts.at(place)
+    const endpoint = id && ROUTES[parts.with(place, ':id').join('/')]
+    if (endpoint) return { endpoint, id }
+  }
+  return null
 }
 
 function accountOf({ settings }: World, { request }: Exchange): Account | null {

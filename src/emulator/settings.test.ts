@@ -11,6 +11,7 @@ describe('resolveEmulatorSettings', () => {
     })
     expect(settings.faults).toMatchObject({ overloadRate: 0, slowFactor: 1 })
     expect(settings.poolRequests).toEqual({ count_tokens: 100, batches: 50, other: 600 })
+    expect(settings).toMatchObject({ batchMs: 60_000, batchExpiryMs: 86_400_000 })
   })
 
   it('keeps the defaults of what a part leaves out', () => {

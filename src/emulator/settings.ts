@@ -45,9 +45,15 @@ const settingsSchema = z.strictObject({
       sigma: z.number().min(0).default(0.6),
     })
     .prefault({}),
+  /** How long a batch takes, whatever its size. Longer than `batchExpiryMs`, it does not get through. */
+  batchMs: z.number().min(0).default(60_000),
+  /** What is not processed after so long expires. @default the provider's day */
+  batchExpiryMs: z.number().positive().default(86_400_000),
+  /** Requests of one organization that may be in batches at once. */
+  batchQueue: amount.default(200_000),
   /** Faults from the start on; `POST /emulator/faults` changes them. */
   faults: faultChanges.default({}).transform((changes) => ({ ...NO_FAULTS, ...changes })),
-  /** N: buckets refill, caches expire and answers are generated N times as fast in real time. */
+  /** N: buckets refill, caches expire, answers and batches are done N times as fast in real time. */
   timeScale: z.number().positive().default(1),
 })
 

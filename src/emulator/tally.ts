@@ -14,12 +14,14 @@ const COUNTS = [
   'cacheReadTokens',
   'outputTokens',
   'auxiliaryRequests',
+  'batchRequests',
 ] as const
 
 /**
  * `requests` counts message requests that were well formed: each was then admitted, refused (429),
  * overloaded (529) or failed (another fault). `inputTokens` are those that the limit counts.
- * `auxiliaryRequests` are calls of the other pools, whatever became of them.
+ * `auxiliaryRequests` are calls of the other pools, whatever became of them. `batchRequests` are those
+ * that were answered within batches: they are in none of the other counts, but in the bills.
  */
 export type CountName = (typeof COUNTS)[number]
 export type Counts = Record<CountName, number>
@@ -117,6 +119,7 @@ function nothing(): Counts {
     cacheReadTokens: 0,
     outputTokens: 0,
     auxiliaryRequests: 0,
+    batchRequests: 0,
   }
 }
 

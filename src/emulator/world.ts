@@ -1,17 +1,10 @@
 // The running emulator: what all endpoints share. Owns: its state and its start anew.
 // Must not know: endpoints.
 import type { Clock } from '../core/clock.ts'
+import { Batches } from './batches.ts'
 import { EmulatedProvider } from './emulated-provider.ts'
 import { FaultPlan } from './faults.ts'
 import type { EmulatorSettings } from './settings.ts'
-
-/** A batch as the provider shows it. Emulated ones are never processed. */
-export interface Batch {
-  readonly id: string
-  readonly organization: string
-  readonly requestCount: number
-  readonly createdAt: number
-}
 
 const ID_ALPHABET = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz'
 const ID_LENGTH = 22
@@ -22,7 +15,7 @@ export class World {
   readonly random: () => number
   provider: EmulatedProvider
   faults: FaultPlan
-  batches: Batch[]
+  batches: Batches
 
   constructor(settings: EmulatorSettings, clock: Clock, random: () => number) {
     this.settings = settings
@@ -30,14 +23,15 @@ export class World {
     this.random = random
     this.provider = new EmulatedProvider(settings, clock, random)
     this.faults = new FaultPlan(settings.faults, clock, random)
-    this.batches = []
+    this.batches = new Batches(this)
   }
 
-  /** Full buckets, empty caches, an empty report, the faults of the settings. */
+  /** Full buckets, empty caches, an empty report, no batches, the faults of the settings. */
   reset(): void {
+    this.batches.close()
     this.provider = new EmulatedProvider(this.settings, this.clock, this.random)
     this.faults = new FaultPlan(this.settings.faults, this.clock, this.random)
-    this.batches = []
+    this.batches = new Batches(this)
   }
 
   /** The random part of an id. */

@@ -1,4 +1,5 @@
 // What stands behind a gate, for the other parts of this room. Must not know: what they do with it.
+import { putEngine } from '../engine/behind.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { FetchCaller } from './fetch-caller.ts'
 import type { Gate } from './gate.ts'
@@ -13,6 +14,7 @@ const insides = new WeakMap<Gate, Inside>()
 
 export function putInside(gate: Gate, inside: Inside): void {
   insides.set(gate, inside)
+  putEngine(gate, inside.engine)
 }
 
 /** @throws TypeError when the gate is not one of `createGate`. */

@@ -2,11 +2,12 @@
 // asked of it.
 import { realClock } from '../core/clock.ts'
 import { openEngine } from '../engine/engine.ts'
-import { engineEvents, gateEvents } from './events.ts'
+import { type GateConfig, readConfig } from '../engine/program-config.ts'
+import { engineEvents, gateEvents } from '../engine/program-events.ts'
 import type { Gate } from './gate.ts'
 import { putInside } from './inside.ts'
 import { OpenGate } from './open-gate.ts'
-import { type GateConfig, type GateOptions, readConfig, readOptions } from './options.ts'
+import { type GateOptions, readOptions } from './options.ts'
 
 export {
   type FieldProblem,
@@ -24,12 +25,13 @@ export type { CostVector } from '../core/cost.ts'
 export type { Refusal, RefusalReason } from '../core/refusal.ts'
 export type { ResourceSnapshot } from '../core/store.ts'
 export type { CallFacts, Outcome } from '../dispatch/events.ts'
+export type { GateConfig } from '../engine/program-config.ts'
+export type { GateEvents } from '../engine/program-events.ts'
 export { type BudgetWarning, LedgerSetupError, LedgerUnavailable } from '../ledger/ledger.ts'
 export { ConfigError } from '../policy/problem.ts'
-export type { GateEvents } from './events.ts'
 export type { CloseOptions, Gate, GateAcquireOptions } from './gate.ts'
 export { type GatedFetchOptions, gatedFetch } from './gated-fetch.ts'
-export type { GateConfig, GateOptions } from './options.ts'
+export type { GateOptions } from './options.ts'
 
 /**
  * @throws ConfigError when the configuration or an option is wrong: one line for each problem.

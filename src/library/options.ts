@@ -2,27 +2,9 @@
 // what is made of them.
 import { z } from 'zod'
 import type { Clock } from '../core/clock.ts'
+import { type GateEvents, gateEvents } from '../engine/program-events.ts'
 import { ConfigError } from '../policy/problem.ts'
-import { settingsFrom } from '../policy/resolve.ts'
-import type { fileSchema } from '../policy/schema.ts'
-import type { Settings } from '../policy/settings.ts'
-import { warningsOf } from '../policy/warnings.ts'
 import { checked, functionSchema, notKnown, objectOf } from './checked.ts'
-import { type GateEvents, gateEvents } from './events.ts'
-
-/** Keys of headgate.yaml that say how others reach a gateway: nobody reaches a program's own gate. */
-export const SERVER_KEYS = {
-  listen: 'nothing is listened to',
-  identity: 'gatedFetch and acquire say which user they are for',
-  keys: 'gatedFetch and acquire say which user they are for',
-  leases: 'nobody else asks this gate for leases',
-  admin: 'nobody administers it from outside',
-  max_body_memory: 'bodies are in the memory of their program already',
-  log: 'options.events tells what happens',
-} as const satisfies Partial<Record<keyof z.input<typeof fileSchema>, string>>
-
-/** The keys of headgate.yaml as data, without those that only a server has. */
-export type GateConfig = Omit<z.input<typeof fileSchema>, keyof typeof SERVER_KEYS>
 
 export interface GateOptions {
   /** What `${NAME}` in the configuration stands for. @default process.env */
@@ -73,26 +55,4 @@ export function readOptions(options: GateOptions): z.output<typeof optionsSchema
     ['options'],
     (problems) => new ConfigError(problems.map(({ detail }) => detail)),
   )
-}
-
-export interface ReadConfig {
-  readonly settings: Settings
-  /** Nothing that stops the gate, but probably not meant. */
-  readonly warnings: readonly string[]
-}
-
-/** @throws ConfigError with every problem. */
-export function readConfig(config: GateConfig, env: Variables = process.env): ReadConfig {
-  if (!isObject(config) || Array.isArray(config))
-    throw new ConfigError(['config: is no object, write the keys of headgate.yaml as data'])
-  const given = new Map(Object.entries(config))
-  const problems = Object.entries(SERVER_KEYS).flatMap(([key, why]) =>
-    given.get(key) === undefined
-      ? []
-      : [`config: ${key}: is a key of gateways, leave it out: ${why}`],
-  )
-  if (problems.length > 0) throw new ConfigError(problems)
-  const settings = settingsFrom(config, env)
-  // No variable sets anything here: those of this name are some other program's.
-  return { settings, warnings: warningsOf(settings, {}) }
 }

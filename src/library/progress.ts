@@ -5,7 +5,7 @@ import type { Clock, EpochMs } from '../core/clock.ts'
 import { Deadlines, type Due } from '../core/deadlines.ts'
 import type { LeaseTurn } from '../dispatch/lease-turn.ts'
 import { describeBinding } from '../dispatch/wait-message.ts'
-import { call } from './listener.ts'
+import { call } from '../engine/listener.ts'
 
 const EVERY_MS = 5000
 

@@ -1,9 +1,9 @@
 // The page of the library says what the package offers, and nothing else: compared both ways with what is
 // checked in of its names and signatures.
 import { describe, expect, it } from 'vitest'
-import { gateEvents } from '../../src/library/events.ts'
+import { SERVER_KEYS } from '../../src/engine/program-config.ts'
+import { gateEvents } from '../../src/engine/program-events.ts'
 import { ConfigError, createGate } from '../../src/library/library.ts'
-import { SERVER_KEYS } from '../../src/library/options.ts'
 import { bare, codesIn, readPage, tableOf } from './markdown.ts'
 
 const page = readPage('docs/reference/library.md')

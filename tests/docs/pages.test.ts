@@ -8,6 +8,7 @@ import { addDemoFlags } from '../../src/cli/demo.ts'
 import { addEmulateFlags } from '../../src/cli/emulate.ts'
 import { addSettingFlags } from '../../src/cli/flags.ts'
 import { addKeysCommand } from '../../src/cli/keys.ts'
+import { addRunFlags } from '../../src/cli/run-flags.ts'
 import { addStatusFlags } from '../../src/cli/status.ts'
 import { readConfig } from '../../src/policy/load.ts'
 import { loadSettings } from '../../src/policy/resolve.ts'
@@ -131,6 +132,7 @@ function parse(line: string): void {
     addStatusFlags(add('status')),
     addDemoFlags(add('demo')),
     addEmulateFlags(add('emulate')),
+    addRunFlags(add('run')),
   ])
     command.action(() => {})
   addKeysCommand(program, fakeIo(), () => {})

@@ -13,7 +13,7 @@ import { createMeter } from '../../src/core/meters/create-meter.ts'
 import { REFUSALS, type RefusalReason } from '../../src/core/refusal.ts'
 import { LEASE_REFUSALS } from '../../src/dispatch/lease-refusals.ts'
 import { limitHeaders } from '../../src/dispatch/limit-headers.ts'
-import { ANSWER_FAULTS, DOOR_FAULTS } from '../../src/emulator/faults.ts'
+import { ANSWER_FAULTS, BATCH_FAULTS, DOOR_FAULTS } from '../../src/emulator/faults.ts'
 import { patienceOf } from '../../src/gateway/patience.ts'
 import { parseLedgerAddress } from '../../src/policy/ledger-address.ts'
 import { jsonSchema } from '../../src/policy/schema.ts'
@@ -179,7 +179,7 @@ describe('command-line.md', () => {
 
   it('shows the help of every command as it is printed', async () => {
     const overview = await helpOf('--help')
-    const listed = [...overview.matchAll(/^ {2}(\w+)(?: \[options\])? {2,}/gm)]
+    const listed = [...overview.matchAll(/^ {2}(\w+)(?: \[options\])?(?: <\w+>)? {2,}/gm)]
     const commands = listed.flatMap(([, name = '']) => (name === 'headgate' ? [] : [name]))
     expect([...shown.keys()]).toEqual(['headgate', ...commands.map((name) => `headgate ${name}`)])
     expect(shown.get('headgate')).toBe(overview)
@@ -507,7 +507,7 @@ describe('the guide', () => {
   })
 
   it('has every fault with its rate, those before admission first', () => {
-    const faults = { ...DOOR_FAULTS, ...ANSWER_FAULTS }
+    const faults = { ...DOOR_FAULTS, ...ANSWER_FAULTS, ...BATCH_FAULTS }
     const page = readPage('docs/guide/emulator.md')
     expect(columns(tableOf(page, 'fault').rows, 2)).toEqual(Object.entries(faults))
   })

@@ -52,6 +52,20 @@ it('loads no database driver, and nothing of a server', async () => {
   expect(DRIVERS.filter((name) => loaded.includes(name))).toEqual([])
 })
 
+it('loads no database driver for a fleet', async () => {
+  const program = `${LOADED}
+    const { Fleet } = await import('headgate/fleet')
+    const fleet = new Fleet({ apiKey: 'any', baseUrl: 'http://127.0.0.1:1', retries: { perPayload: 0 } })
+    const params = { model: 'm', max_tokens: 1, messages: [] }
+    for await (const { error } of fleet.dispatch([params]))
+      console.log(JSON.stringify({ type: error.type, loaded: loaded() }))
+    await fleet.close()`
+  const { type, loaded } = JSON.parse(await outputOf(program))
+  expect(type).toBe('upstream_unreachable')
+  expect(loaded).toContain('undici')
+  expect(DRIVERS.filter((name) => loaded.includes(name))).toEqual([])
+})
+
 it('loads a driver where one is named', async () => {
   const program = `${LOADED}
     const { createGate } = await import('headgate')

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { CallFacts } from '../dispatch/events.ts'
-import { gateEvents } from './events.ts'
+import { gateEvents } from './program-events.ts'
 
 afterEach(() => {
   vi.restoreAllMocks()

@@ -1,7 +1,7 @@
-// What a gate in its own program tells. Owns: what becomes of it when nobody listens, or when who listens
+// What an engine within a program of its own tells. Owns: what becomes of it when nobody listens, or when who listens
 // fails. Must not know: what leads to it.
 import type { DispatchEvents } from '../dispatch/events.ts'
-import type { EngineEvents } from '../engine/engine.ts'
+import type { EngineEvents } from './engine.ts'
 import { call } from './listener.ts'
 
 export interface GateEvents extends DispatchEvents {

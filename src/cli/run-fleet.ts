@@ -1,0 +1,96 @@
+// What sends a job's prompts: an engine by the settings, and a fleet in its line. Owns: opening and closing
+// both, and what the line looks like from here. Must not know: files, or how anything is shown.
+import type { Clock } from '../core/clock.ts'
+import type { ResourceSnapshot, Store } from '../core/store.ts'
+import { describeBinding } from '../dispatch/wait-message.ts'
+import { putEngine } from '../engine/behind.ts'
+import { type Engine, openEngine } from '../engine/engine.ts'
+import { engineEvents, gateEvents } from '../engine/program-events.ts'
+import type { FleetEvent } from '../fleet/events.ts'
+import { Fleet } from '../fleet/fleet.ts'
+import type { PromptSender } from '../fleet/job/job.ts'
+import { LedgerSetupError, LedgerUnavailable } from '../ledger/ledger.ts'
+import type { Settings } from '../policy/settings.ts'
+import { StoreSetupError } from '../stores/redis/server-check.ts'
+import type { RunFlags } from './run-flags.ts'
+import type { JobFacts } from './run-progress.ts'
+
+/** What is wrong is for the user to mend; the message says it. */
+const SETUP_ERRORS = [StoreSetupError, LedgerSetupError, LedgerUnavailable]
+
+export const isSetupError = (error: unknown): error is Error =>
+  SETUP_ERRORS.some((kind) => error instanceof kind)
+
+export interface JobFleetOptions {
+  readonly settings: Settings
+  readonly flags: RunFlags
+  readonly apiKey: string
+  /** Nano-dollars that may be spent from now on; null where nothing bounds them. */
+  readonly moneyLeft: number | null
+  readonly clock: Clock
+  readonly random: () => number
+  readonly warned: (sentence: string) => void
+  readonly onEvent: (event: FleetEvent) => void
+}
+
+export interface JobFleet {
+  readonly sender: PromptSender
+  waitsFor(): Promise<JobFacts['waitsFor']>
+  close(): Promise<void>
+}
+
+/** @throws one of which `isSetupError` is true where store or ledger are not what they should be */
+export async function openJobFleet(options: JobFleetOptions): Promise<JobFleet> {
+  const { settings, flags, apiKey, moneyLeft, clock, random, warned, onEvent } = options
+  const events = gateEvents({
+    warned,
+    budgetWarned: ({ subject, step }) => warned(`the budget of ${subject} has passed ${step} %`),
+    failed: (error) => warned(error instanceof Error ? error.message : String(error)),
+  })
+  const engine = await openEngine({
+    settings,
+    clock,
+    random,
+    events: engineEvents(events),
+    keepsBooks: false,
+  })
+  for (const warning of engine.warnings) warned(warning)
+  const { maxInFlight, lane, longWindows } = flags
+  const { baseUrl } = settings.providers.anthropic
+  const fleet = new Fleet({
+    gate: gateOf(engine),
+    apiKey,
+    maxInFlight,
+    lane,
+    longWindows,
+    onEvent,
+    // Named, it may be another gate, and is told the lane.
+    ...(baseUrl === null ? {} : { baseUrl }),
+    ...(moneyLeft === null ? {} : { maxSpendUsd: moneyLeft / 1e9 }),
+  })
+  return {
+    sender: fleet,
+    waitsFor: () => waitsFor(engine.store),
+    async close() {
+      await fleet.close()
+      await engine.dispatcher.drain()
+      await engine.close()
+    },
+  }
+}
+
+/** A fleet knows an engine by what stands in front of it. */
+function gateOf(engine: Engine): object {
+  const gate = {}
+  putEngine(gate, engine)
+  return gate
+}
+
+/** What holds up the one that has waited for longest. */
+async function waitsFor(store: Store): Promise<JobFacts['waitsFor']> {
+  const waiting = (await store.snapshot()).filter(({ queued }) => queued > 0)
+  const age = ({ oldestEnqueuedAt }: ResourceSnapshot): number => oldestEnqueuedAt ?? 0
+  const [oldest] = waiting.sort((a, b) => age(a) - age(b))
+  if (!oldest?.boundBy) return null
+  return { what: describeBinding(oldest.boundBy), until: oldest.nextAt }
+}

@@ -1,0 +1,124 @@
+// Payloads as batches: half the price, limits of their own, answers within hours. Owns: which batches are under
+// way, and whose step is next. Must not know: HTTP, or whether a job should go this way (choose-lane.ts).
+import type { Clock, EpochMs } from '../../core/clock.ts'
+import type { Prices } from '../../ledger/prices.ts'
+import { BatchApi, type Call } from './batch-api.ts'
+import type { BatchEvent, BatchJournal, PendingBatch } from './batch-record.ts'
+import type { BatchResult } from './batch-result.ts'
+import { type BatchParts, BatchUnderWay } from './batch-under-way.ts'
+import { type BatchSize, draftsOf, type PlacedPayload, USUAL_SIZE } from './draft.ts'
+
+export interface BatchLaneOptions {
+  readonly call: Call
+  readonly clock: Clock
+  /** From 0 up to 1: spreads the looks of jobs that began together. */
+  readonly random: () => number
+  readonly prices: Pick<Prices, 'priceOf'>
+  readonly size?: Partial<BatchSize>
+  readonly onEvent?: (event: BatchEvent) => void
+}
+
+export interface BatchRun {
+  readonly journal: BatchJournal
+  /** What a former run has left: its results come with those of this one. */
+  readonly pending?: readonly PendingBatch[]
+  /** Ends the iteration with its reason. Batches go on at the provider, and stay pending. */
+  readonly signal?: AbortSignal
+  /** On abort also asks the provider to cancel them; what was processed can still be fetched. @default false */
+  readonly cancelOnAbort?: boolean
+}
+
+/** With the usual size they fill the smallest queue that the provider has. */
+const MOST_UNDER_WAY = 20
+
+/** Between two steps of any batches, so that many cost no more calls than few. */
+const STEPS_APART_MS = 3_000
+
+export class BatchLane {
+  readonly #options: BatchLaneOptions
+  readonly #api: BatchApi
+
+  constructor(options: BatchLaneOptions) {
+    this.#options = options
+    this.#api = new BatchApi(options.call)
+  }
+
+  /**
+   * One result for each payload, pending ones included, in the order in which batches end. Batches are sent
+   * when they are full or the source is at its end. While a source keeps one waiting, nothing else is done.
+   * @throws BatchOutOfReach, the signal's reason, and what source and journal throw: nothing is lost then,
+   *   since the journal has what is pending.
+   */
+  async *dispatch(
+    payloads: Iterable<PlacedPayload> | AsyncIterable<PlacedPayload>,
+    run: BatchRun,
+  ): AsyncGenerator<BatchResult> {
+    const { clock, size } = this.#options
+    const { signal, pending = [], cancelOnAbort = false } = run
+    const parts = this.#partsFor(run)
+    const underWay = new Set(pending.map((batch) => new BatchUnderWay(batch, parts)))
+    const drafts = draftsOf(payloads, { ...USUAL_SIZE, ...size })
+    let isDrained = false
+    let steppedAt: EpochMs = Number.NEGATIVE_INFINITY
+    try {
+      for (;;) {
+        signal?.throwIfAborted()
+        if (!isDrained && hasRoom(underWay)) {
+          const { value: draft, done } = await drafts.next()
+          if (done) isDrained = true
+          else underWay.add(new BatchUnderWay(draft, parts))
+          continue
+        }
+        const batch = earliest(underWay)
+        if (!batch) return
+        await until(clock, Math.max(batch.nextAt, steppedAt + STEPS_APART_MS), signal)
+        signal?.throwIfAborted()
+        steppedAt = clock.now()
+        yield* batch.step()
+        if (batch.isOver) underWay.delete(batch)
+      }
+    } finally {
+      await drafts.return(undefined)
+      if (signal?.aborted && cancelOnAbort) await this.#cancel(underWay)
+    }
+  }
+
+  #partsFor({ journal, signal }: BatchRun): BatchParts {
+    const { clock, random, prices, onEvent } = this.#options
+    const tell = (event: BatchEvent): void => onEvent?.(event)
+    return { api: this.#api, clock, random, prices, journal, signal, known: new Set(), tell }
+  }
+
+  async #cancel(underWay: Iterable<BatchUnderWay>): Promise<void> {
+    for (const { batchId } of underWay) {
+      if (batchId === null) continue
+      const reply = await this.#api.cancel(batchId)
+      if (reply.kind === 'done') continue
+      this.#options.onEvent?.({ kind: 'batch_not_cancelled', batchId, error: reply.error })
+    }
+  }
+}
+
+/** One is sent after the other, so that at most one is in memory. */
+function hasRoom(underWay: ReadonlySet<BatchUnderWay>): boolean {
+  const unsent = [...underWay].some(({ batchId }) => batchId === null)
+  return !unsent && underWay.size < MOST_UNDER_WAY
+}
+
+function earliest(underWay: Iterable<BatchUnderWay>): BatchUnderWay | null {
+  let first: BatchUnderWay | null = null
+  for (const batch of underWay) if (!first || batch.nextAt < first.nextAt) first = batch
+  return first
+}
+
+/** Resolves at an instant, or once the signal is aborted. */
+async function until(clock: Clock, at: EpochMs, signal: AbortSignal | undefined): Promise<void> {
+  if (at <= clock.now() || signal?.aborted) return
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const end = (): void => resolve()
+  const timer = clock.schedule(at, end)
+  signal?.addEventListener('abort', end)
+  await promise
+  timer.cancel()
+  signal?.removeEventListener('abort', end)
+}

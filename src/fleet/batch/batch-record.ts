@@ -1,0 +1,67 @@
+// What is told of batches: to the journal, that none is lost, and to whoever watches. Owns: these shapes. Must
+// not know: how a batch is brought to its end.
+import type { EpochMs } from '../../core/clock.ts'
+import type { Failed } from '../payload.ts'
+import type { BatchDocument } from './batch-api.ts'
+import type { Place } from './draft.ts'
+
+/** A batch that a former run of the job has left. */
+export interface PendingBatch {
+  /** Null: it was about to be created, and whether that happened is not known. */
+  readonly batchId: string | null
+  /** Of its payloads that have no result yet, or of all: what is told twice is up to the journal. */
+  readonly payloads: readonly Place[]
+  /** How many payloads it was created with. */
+  readonly size: number
+  /** When it was about to be created. */
+  readonly sentAt: EpochMs
+}
+
+/** What has to be remembered so that no batch is lost, whatever kills the program. Each is awaited. */
+export interface BatchJournal {
+  /** Before a batch is created. */
+  submitting(batch: PendingBatch): Promise<void>
+  /** It exists. */
+  submitted(batch: PendingBatch & { readonly batchId: string }): Promise<void>
+  /** Every one of its payloads has had its result, and whoever took the results has asked for more. */
+  ended(batch: PendingBatch): Promise<void>
+}
+
+export type BatchEvent =
+  | { readonly kind: 'batch_submitted'; readonly batchId: string; readonly payloads: number }
+  | {
+      readonly kind: 'batch_ended'
+      readonly batchId: string
+      readonly counts: BatchDocument['request_counts']
+      /** Since it was created. */
+      readonly tookMs: number
+    }
+  /** It goes on, although it was to be cancelled. */
+  | {
+      readonly kind: 'batch_not_cancelled'
+      readonly batchId: string
+      readonly error: Failed['error']
+    }
+  /** A step did not succeed, and is tried again. */
+  | {
+      readonly kind: 'batch_delayed'
+      readonly batchId: string | null
+      readonly error: Failed['error']
+      /** In milliseconds since the epoch. */
+      readonly retryAt: EpochMs
+    }
+
+/** The provider does not let anybody look at a batch: its payloads stay pending. */
+export class BatchOutOfReach extends Error {
+  readonly code = 'batch_out_of_reach'
+  /** Null where it is not known whether it exists. */
+  readonly batchId: string | null
+  readonly status: number | null
+
+  constructor(batchId: string | null, { status, message }: Failed['error']) {
+    super(`The provider refuses to tell of ${batchId ?? 'batches'} (${status}): ${message}`)
+    this.name = 'BatchOutOfReach'
+    this.batchId = batchId
+    this.status = status
+  }
+}

@@ -1,0 +1,155 @@
+// What a line of a batch's results means for its payload. Owns: the result's shape, its price, whether trying
+// again may help. Must not know: batches under way.
+import { z } from 'zod'
+import type { EpochMs } from '../../core/clock.ts'
+import { costOf, type Prices } from '../../ledger/prices.ts'
+import { mergeUsage, totalUsage } from '../../providers/anthropic/reported-usage.ts'
+import type { Answered, Failed } from '../payload.ts'
+import type { Place } from './draft.ts'
+
+/** What has become of a payload that went into a batch. */
+export type BatchResult = (Answered | Failed) & {
+  readonly via: 'batch'
+  /** Null where no batch came about. */
+  readonly batchId: string | null
+}
+
+/** Of the batch that a payload was in. */
+export interface Sent {
+  readonly batchId: string | null
+  readonly sentAt: EpochMs
+  readonly attempts: number
+}
+
+const problem = z.object({ type: z.string(), message: z.string() })
+
+const resultSchema = z.discriminatedUnion('type', [
+  z.object({
+    type: z.literal('succeeded'),
+    message: z.looseObject({ model: z.string(), usage: z.unknown() }),
+  }),
+  z.object({ type: z.literal('errored'), error: z.object({ error: problem }) }),
+  z.object({ type: z.literal('canceled') }),
+  z.object({ type: z.literal('expired') }),
+])
+
+const lineSchema = z.object({ custom_id: z.string(), result: resultSchema })
+
+export type ResultLine = z.output<typeof lineSchema>
+
+const PROVIDER = 'anthropic'
+const NANO = 1_000_000_000
+
+/** The provider's trouble: the same request may pass another time. */
+const PASSING_TROUBLE = new Set([
+  'api_error',
+  'overloaded_error',
+  'rate_limit_error',
+  'timeout_error',
+])
+
+/** Null where it is no result. */
+export function readResultLine(line: string): ResultLine | null {
+  try {
+    return lineSchema.safeParse(JSON.parse(line)).data ?? null
+  } catch {
+    return null
+  }
+}
+
+export function resultOf(
+  { result }: ResultLine,
+  place: Place,
+  sent: Sent,
+  { prices, now }: { readonly prices: Pick<Prices, 'priceOf'>; readonly now: EpochMs },
+): BatchResult {
+  switch (result.type) {
+    case 'succeeded': {
+      const { message } = result
+      return {
+        kind: 'answered',
+        ...outcomeOf(place, sent, now),
+        ...billOf(message.model, message.usage, prices, now),
+        response: message,
+      }
+    }
+    case 'errored': {
+      const { type, message } = result.error.error
+      const isRetryable = PASSING_TROUBLE.has(type)
+      return unbilled({ status: null, type, message, isRetryable }, place, sent, now)
+    }
+    default:
+      return unbilled(NOT_PROCESSED[result.type], place, sent, now)
+  }
+}
+
+const NOT_PROCESSED: Readonly<Record<'canceled' | 'expired', Failed['error']>> = {
+  canceled: {
+    status: null,
+    type: 'batch_canceled',
+    message: 'The batch was cancelled before this request was processed.',
+    isRetryable: true,
+  },
+  expired: {
+    status: null,
+    type: 'batch_expired',
+    message: 'The batch expired before this request was processed.',
+    isRetryable: true,
+  },
+}
+
+/** A failure that costs nothing: the provider bills answers alone. */
+export function unbilled(
+  error: Failed['error'],
+  place: Place,
+  sent: Sent,
+  now: EpochMs,
+): BatchResult {
+  return {
+    kind: 'failed',
+    ...outcomeOf(place, sent, now),
+    tokens: null,
+    costNanoUsd: 0,
+    costUsd: 0,
+    error,
+  }
+}
+
+/** A failure of which nobody knows whether it was billed. */
+export function lost(error: Failed['error'], place: Place, sent: Sent, now: EpochMs): BatchResult {
+  return {
+    kind: 'failed',
+    ...outcomeOf(place, sent, now),
+    tokens: null,
+    costNanoUsd: null,
+    costUsd: null,
+    error,
+  }
+}
+
+function outcomeOf({ id, index }: Place, { batchId, sentAt, attempts }: Sent, now: EpochMs) {
+  return { id, index, latencyMs: now - sentAt, attempts, via: 'batch', batchId } as const
+}
+
+function billOf(
+  model: string,
+  reported: unknown,
+  prices: Pick<Prices, 'priceOf'>,
+  now: EpochMs,
+): Pick<Answered, 'tokens' | 'costNanoUsd' | 'costUsd'> {
+  const report = mergeUsage(null, reported)
+  if (!report) return { tokens: null, costNanoUsd: null, costUsd: null }
+  const used = totalUsage(report)
+  const price = prices.priceOf(PROVIDER, model, now)
+  const cost = price && costOf(price, used, { isBatch: true })
+  return {
+    tokens: {
+      input: used.inputTokens,
+      cacheRead: used.cacheReadTokens,
+      cacheWrite: used.cacheWriteTokens,
+      output: used.outputTokens,
+    },
+    costNanoUsd: cost,
+    costUsd: cost === null ? null : cost / NANO,
+  }
+}

@@ -1,0 +1,191 @@
+// Many prompts through one gate. Owns: a fleet's life: what its jobs share, and the engine that they use. Must
+// not know: what becomes of a single payload.
+import { randomUUID } from 'node:crypto'
+import { realClock } from '../core/clock.ts'
+import { engineBehind } from '../engine/behind.ts'
+import { type Engine, openEngine } from '../engine/engine.ts'
+import { readConfig } from '../engine/program-config.ts'
+import { engineEvents, gateEvents } from '../engine/program-events.ts'
+import { ConfigError } from '../policy/problem.ts'
+import type { Settings } from '../policy/settings.ts'
+import { DispatchRun } from './dispatch-run.ts'
+import type { PayloadSource } from './intake.ts'
+import { type FleetOptions, type FleetSettings, readOptions } from './options.ts'
+import type { FleetResult } from './payload.ts'
+import { Purse } from './purse.ts'
+import { RetryBudget } from './retry-budget.ts'
+
+export type { GateConfig } from '../engine/program-config.ts'
+export { ConfigError } from '../policy/problem.ts'
+export type { FleetEvent } from './events.ts'
+export type { PayloadSource } from './intake.ts'
+export type { FleetOptions } from './options.ts'
+export type {
+  Answered,
+  BudgetExceeded,
+  Failed,
+  FleetResult,
+  MessageFields,
+  MessageParams,
+  Payload,
+  PayloadInput,
+  QuotaExhausted,
+  TokensUsed,
+} from './payload.ts'
+
+export interface DispatchOptions {
+  /** Ends the job at once: what is under way is broken off, and the loop throws the signal's reason. */
+  readonly signal?: AbortSignal
+  /** How many payloads there are. `longWindows: 'pace'` needs it. */
+  readonly count?: number
+}
+
+export class Fleet implements AsyncDisposable {
+  readonly #settings: FleetSettings
+  readonly #apiKey: string
+  readonly #flow: string
+  /** Of an engine of its own; null where there is a gate. */
+  readonly #engineSettings: Settings | null
+  readonly #purse: Purse
+  readonly #retryBudget: RetryBudget
+  #engine: Promise<Engine> | null
+  #run: DispatchRun | null = null
+  #isBusy = false
+  #isClosed = false
+
+  /** @throws ConfigError with a line for each problem */
+  constructor(options: FleetOptions = {}) {
+    const settings = readOptions(options)
+    const behind = settings.gate ? engineBehind(settings.gate) : null
+    if (settings.gate && !behind) throw new ConfigError(['gate: is no gate of createGate'])
+    this.#settings = settings
+    this.#engine = behind && Promise.resolve(behind)
+    this.#engineSettings = behind ? null : engineSettingsOf(settings)
+    this.#apiKey = apiKeyOf(settings, this.#engineSettings ?? behind?.policy.settings ?? null)
+    this.#flow = settings.flow ?? `fleet-${randomUUID()}`
+    this.#purse = new Purse(settings.maxSpendNanoUsd)
+    this.#retryBudget = new RetryBudget(settings.retries.perMinute)
+  }
+
+  /** What all its jobs have cost so far, in dollars, as far as it is known. */
+  get spentUsd(): number {
+    return this.#purse.spent / 1e9
+  }
+
+  /**
+   * Sends payloads, and gives each one's result. They are taken from the source one by one, only as many as
+   * are under way: the source may be endless. Whoever reads slowly slows it down; whoever leaves the loop ends
+   * what is under way. One job at a time: for two, make two fleets.
+   *
+   * @throws the signal's reason when it is aborted, what the source throws, and what opening the gate throws
+   */
+  async *dispatch(
+    payloads: PayloadSource,
+    { signal, count }: DispatchOptions = {},
+  ): AsyncGenerator<FleetResult, void, undefined> {
+    const { longWindows } = this.#settings
+    if (this.#isClosed) throw new Error('this fleet was closed')
+    if (this.#isBusy) throw new Error('this fleet has a job: for two at once, make two fleets')
+    if (longWindows === 'pace' && count === undefined)
+      throw new ConfigError([
+        "count: is missing: longWindows 'pace' needs to know how many there are",
+      ])
+    this.#isBusy = true
+    try {
+      signal?.throwIfAborted()
+      const engine = await this.#open()
+      if (this.#isClosed) throw new Error('this fleet was closed')
+      this.#run = this.#runOn(engine, payloads, count ?? null)
+      yield* this.#run.results(signal ?? null)
+    } finally {
+      this.#run = null
+      this.#isBusy = false
+    }
+  }
+
+  /** Ends what is under way, and lets go of a gate of its own. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    const run = this.#run
+    run?.breakOff(new Error('this fleet was closed'))
+    await run?.ended()
+    if (this.#engineSettings) await (await this.#engine)?.close()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  #open(): Promise<Engine> {
+    if (this.#engine) return this.#engine
+    if (!this.#engineSettings) throw new Error('a fleet without a gate has settings')
+    this.#engine = openOwn(this.#engineSettings, this.#settings).catch((error: unknown) => {
+      // The next job tries again.
+      this.#engine = null
+      throw error
+    })
+    return this.#engine
+  }
+
+  #runOn({ dispatcher }: Engine, payloads: PayloadSource, count: number | null): DispatchRun {
+    const { settings, purse, retryBudget } = {
+      settings: this.#settings,
+      purse: this.#purse,
+      retryBudget: this.#retryBudget,
+    }
+    const { baseUrl, lane, weight, maxInFlight, maxSpendNanoUsd, retries } = settings
+    const base = baseUrl === undefined ? null : baseOf(baseUrl)
+    return new DispatchRun(payloads, {
+      dispatcher,
+      terms: { apiKey: this.#apiKey, base, lane, weight, flow: this.#flow },
+      purse,
+      retryBudget,
+      retriesPerPayload: retries.perPayload,
+      maxInFlight: maxInFlight === 'auto' ? null : maxInFlight,
+      maxSpendUsd: maxSpendNanoUsd / 1e9,
+      order: settings.order,
+      longWindows: settings.longWindows,
+      count,
+      onEvent: settings.onEvent,
+    })
+  }
+}
+
+/** @throws ConfigError */
+function engineSettingsOf({ config = {}, floors }: FleetSettings): Settings {
+  const { settings } = readConfig(config)
+  if (!floors) return settings
+  const anthropic = {
+    ...settings.providers.anthropic,
+    floors: { softTokens: floors.soft, hardTokens: floors.hard },
+  }
+  return { ...settings, providers: { anthropic } }
+}
+
+/** @throws ConfigError */
+function apiKeyOf({ apiKey }: FleetSettings, settings: Settings | null): string {
+  const found =
+    apiKey ?? settings?.providers.anthropic.apiKey ?? process.env.ANTHROPIC_API_KEY ?? null
+  if (found === null || found === '')
+    throw new ConfigError(['apiKey: is missing: give it, or set ANTHROPIC_API_KEY'])
+  return found
+}
+
+async function openOwn(settings: Settings, { onEvent }: FleetSettings): Promise<Engine> {
+  const warned = (sentence: string): void => onEvent({ kind: 'warned', sentence })
+  const engine = await openEngine({
+    settings,
+    clock: realClock(),
+    random: Math.random,
+    events: engineEvents(gateEvents({ warned })),
+    keepsBooks: false,
+  })
+  for (const warning of engine.warnings) warned(warning)
+  return engine
+}
+
+function baseOf(url: string): { readonly origin: string; readonly pathPrefix: string } {
+  const { origin, pathname } = new URL(url)
+  return { origin, pathPrefix: pathname.replace(/\/+$/, '') }
+}

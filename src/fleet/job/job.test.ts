@@ -1,0 +1,407 @@
+import { appendFile, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import os from 'node:os'
+import path from 'node:path'
+import { afterAll, afterEach, describe, expect, it } from 'vitest'
+import { realClock } from '../../core/clock.ts'
+import type { Answered, Failed, FleetResult, Payload } from '../payload.ts'
+import { Job, type JobOptions, type PromptSender, type RunEnd } from './job.ts'
+import { JobError } from './problem.ts'
+
+const root = await mkdtemp(path.join(os.tmpdir(), 'headgate-job-'))
+afterAll(() => rm(root, { recursive: true }))
+
+const jobs: Job[] = []
+afterEach(async () => {
+  for (const job of jobs.splice(0)) await job[Symbol.asyncDispose]()
+})
+
+const MICRO = 1000
+const NEVER = new AbortController().signal
+
+const promptLine = (id: string): string =>
+  `${JSON.stringify({ id, model: 'm', max_tokens: 5, messages: [{ role: 'user', content: id }] })}\n`
+
+interface Place {
+  readonly input: string
+  readonly output: string
+  readonly failures: string
+  readonly journal: string
+}
+
+async function place(prompts: number): Promise<Place> {
+  const folder = await mkdtemp(path.join(root, 'one-'))
+  const input = path.join(folder, 'prompts.jsonl')
+  const ids = Array.from({ length: prompts }, (_, index) => `p${index}`)
+  await writeFile(input, ids.map(promptLine).join(''))
+  const output = path.join(folder, 'answers.jsonl')
+  const failures = path.join(folder, 'answers.failures.jsonl')
+  return { input, output, failures, journal: `${output}.journal` }
+}
+
+async function open({ input, output }: Place, more: Partial<JobOptions> = {}): Promise<Job> {
+  const job = await Job.open({
+    inputPath: input,
+    outputPath: output,
+    clock: realClock(),
+    skipsBad: false,
+    retriesFailed: false,
+    worstOf: () => 10 * MICRO,
+    about: { lane: 'low' },
+    ...more,
+  })
+  jobs.push(job)
+  return job
+}
+
+const OUTCOME = { index: 0, latencyMs: 12.3, attempts: 1, tokens: null }
+
+const answered = (id: string): Answered => ({
+  ...OUTCOME,
+  kind: 'answered',
+  id,
+  response: { text: `about ${id}` },
+  tokens: { input: 3, cacheRead: 2, cacheWrite: 1, output: 4 },
+  costNanoUsd: 2 * MICRO,
+  costUsd: 0.000002,
+})
+
+const failed = (id: string): Failed => ({
+  ...OUTCOME,
+  kind: 'failed',
+  id,
+  costNanoUsd: MICRO,
+  costUsd: 0.000001,
+  error: { status: 400, type: 'invalid_request_error', message: `no ${id}`, isRetryable: false },
+})
+
+/** A sender that answers one prompt after the other, as a test says. */
+function sending(answer: (id: string) => FleetResult | null): PromptSender & { sent: string[] } {
+  const sent: string[] = []
+  return {
+    sent,
+    async *dispatch(payloads: AsyncIterable<Payload>) {
+      for await (const { id } of payloads) {
+        sent.push(id)
+        const result = answer(id)
+        if (result) yield result
+        if (result && result.kind !== 'answered' && result.kind !== 'failed') return
+      }
+    },
+  }
+}
+
+async function run(job: Job, sender: PromptSender, stop = NEVER, abort = NEVER): Promise<RunEnd> {
+  const end = await job.run(sender, { stop, abort })
+  await job[Symbol.asyncDispose]()
+  return end
+}
+
+async function recordsIn(file: string): Promise<Record<string, unknown>[]> {
+  const text = await readFile(file, 'utf8')
+  expect(text === '' || text.endsWith('\n')).toBe(true)
+  return text
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => JSON.parse(line))
+}
+
+const idsIn = async (file: string): Promise<unknown[]> =>
+  (await recordsIn(file)).map(({ id }) => id)
+
+async function problemOf(opening: Promise<unknown>): Promise<JobError> {
+  try {
+    await opening
+  } catch (error) {
+    if (error instanceof JobError) return error
+    throw error
+  }
+  throw new Error('nothing was wrong')
+}
+
+describe('a job', () => {
+  it('keeps one line for each answer, and each failure with its reason', async () => {
+    const files = await place(3)
+    const job = await open(files)
+    const sender = sending((id) => (id === 'p1' ? failed(id) : answered(id)))
+    expect(await run(job, sender)).toEqual({ kind: 'finished' })
+    expect(await recordsIn(files.output)).toEqual(
+      ['p0', 'p2'].map((id) => ({
+        id,
+        response: { text: `about ${id}` },
+        usage: {
+          input_tokens: 3,
+          cache_read_input_tokens: 2,
+          cache_creation_input_tokens: 1,
+          output_tokens: 4,
+        },
+        cost_usd: 0.000002,
+        latency_ms: 12,
+        attempts: 1,
+      })),
+    )
+    expect(await recordsIn(files.failures)).toEqual([
+      {
+        id: 'p1',
+        line: 2,
+        run: 1,
+        error: {
+          status: 400,
+          type: 'invalid_request_error',
+          message: 'no p1',
+          is_retryable: false,
+        },
+        cost_usd: 0.000001,
+        latency_ms: 12,
+        attempts: 1,
+      },
+    ])
+    expect(job.standing).toMatchObject({ answered: 2, failed: 1, open: 0, outputTokens: 8 })
+    expect(job.spentNanoUsd).toBe(5 * MICRO)
+  })
+
+  it('sends nothing again that has an outcome', async () => {
+    const files = await place(3)
+    await run(
+      await open(files),
+      sending((id) => (id === 'p1' ? failed(id) : answered(id))),
+    )
+    const job = await open(files)
+    expect(job).toMatchObject({ doneBefore: 3, spentNanoUsd: 5 * MICRO })
+    const again = sending(answered)
+    expect(await run(job, again)).toEqual({ kind: 'finished' })
+    expect(again.sent).toEqual([])
+  })
+
+  it('runs failures again when it is told to, once each, and keeps their cost in mind', async () => {
+    const files = await place(3)
+    await run(await open(files), sending(failed))
+    const second = sending((id) => (id === 'p0' ? answered(id) : failed(id)))
+    await run(await open(files, { retriesFailed: true }), second)
+    expect(second.sent).toEqual(['p0', 'p1', 'p2'])
+    expect(await idsIn(files.output)).toEqual(['p0'])
+    expect(await idsIn(files.failures)).toEqual(['p1', 'p2'])
+    const job = await open(files)
+    expect(job.standing).toMatchObject({ answered: 1, failed: 2, open: 0 })
+    expect(job.lost).toEqual({ prompts: 0, costNanoUsd: 0 })
+    expect(job.spentNanoUsd).toBe((3 + 2 + 2) * MICRO)
+  })
+
+  it('counts a failure once that was taken up again by a run that died at that', async () => {
+    const files = await place(2)
+    await run(await open(files), sending(failed))
+    const retried = { kind: 'retried', line: 1, run: 1, cost_nano_usd: MICRO }
+    await appendFile(files.journal, `${JSON.stringify(retried)}\n`)
+    const job = await open(files)
+    expect(job.standing).toMatchObject({ failed: 1, open: 1 })
+    expect(job.spentNanoUsd).toBe(2 * MICRO)
+  })
+
+  it('makes failures of bad lines where these are skipped, and sends the rest', async () => {
+    const files = await place(1)
+    await appendFile(files.input, `nonsense\n${promptLine('p0')}${promptLine('p3')}`)
+    const sender = sending(answered)
+    const job = await open(files, { skipsBad: true })
+    expect(await run(job, sender)).toEqual({ kind: 'finished' })
+    expect(sender.sent).toEqual(['p0', 'p3'])
+    const messages = (await recordsIn(files.failures)).map(({ line, error }) => [line, error])
+    expect(messages).toMatchObject([
+      [2, { type: 'bad_line', message: 'The line is not JSON.' }],
+      [3, { type: 'bad_line', message: 'The line has the id "p0" of line 1.' }],
+    ])
+    const again = await open(files, { skipsBad: true })
+    expect(again.standing).toMatchObject({ answered: 2, failed: 2, open: 0 })
+  })
+})
+
+describe('a run', () => {
+  it('takes nothing new once it is stopped, and keeps what comes', async () => {
+    const files = await place(5)
+    const stop = new AbortController()
+    const sender = sending((id) => {
+      if (id === 'p1') stop.abort()
+      return answered(id)
+    })
+    expect(await run(await open(files), sender, stop.signal)).toEqual({ kind: 'stopped' })
+    expect(await idsIn(files.output)).toEqual(['p0', 'p1'])
+    const rest = sending(answered)
+    expect(await run(await open(files), rest)).toEqual({ kind: 'finished' })
+    expect(await idsIn(files.output)).toEqual(['p0', 'p1', 'p2', 'p3', 'p4'])
+  })
+
+  it('that is aborted makes no failures of what it has cut off', async () => {
+    const files = await place(3)
+    const abort = new AbortController()
+    const sender = sending((id) => {
+      if (id !== 'p1') return answered(id)
+      abort.abort()
+      return failed(id)
+    })
+    const end = await run(await open(files), sender, abort.signal, abort.signal)
+    expect(end).toEqual({ kind: 'stopped' })
+    expect(await recordsIn(files.failures)).toEqual([])
+    const job = await open(files)
+    expect(job.standing).toMatchObject({ answered: 1, failed: 0, open: 2 })
+    // It may have been answered, and paid for.
+    expect(job.lost).toEqual({ prompts: 1, costNanoUsd: 10 * MICRO })
+    expect(job.spentNanoUsd).toBe(12 * MICRO)
+  })
+
+  it.each([
+    [401, 'no p1', false],
+    [402, 'no p1', false],
+    [429, 'You have reached your API usage limits', false],
+    [400, 'Your credit balance is too low to access the API.', false],
+    [400, 'You have reached your specified workspace API usage limits.', false],
+  ])(
+    'ends where the provider takes nothing more (%i, %s), and leaves the rest for another time',
+    async (status, message, isRetryable) => {
+      const files = await place(4)
+      const sender = sending((id) =>
+        id === 'p0'
+          ? answered(id)
+          : {
+              ...failed(id),
+              costNanoUsd: 0,
+              error: { status, type: 'some_error', message, isRetryable },
+            },
+      )
+      expect(await run(await open(files), sender)).toEqual({ kind: 'shut_out', status, message })
+      expect(sender.sent).toEqual(['p0', 'p1'])
+      const job = await open(files)
+      expect(job.standing).toMatchObject({ answered: 1, failed: 0, open: 3 })
+      expect(job.lost).toEqual({ prompts: 0, costNanoUsd: 0 })
+    },
+  )
+
+  it('counts as lost what a prompt has cost that met this at a later sending', async () => {
+    const files = await place(2)
+    const error = { status: 401, type: 'authentication_error', message: 'no', isRetryable: false }
+    await run(
+      await open(files),
+      sending((id) => ({ ...failed(id), error })),
+    )
+    expect((await open(files)).lost).toEqual({ prompts: 1, costNanoUsd: 10 * MICRO })
+  })
+
+  it('goes on after a failure that is one prompt’s own', async () => {
+    const files = await place(2)
+    const busy = { status: 429, type: 'rate_limit_error', message: 'later', isRetryable: true }
+    const sender = sending((id) => ({ ...failed(id), error: busy }))
+    expect(await run(await open(files), sender)).toEqual({ kind: 'finished' })
+    expect(sender.sent).toEqual(['p0', 'p1'])
+  })
+
+  it('hands on that the money or the quota is used up', async () => {
+    const files = await place(3)
+    const spent = { kind: 'budget_exceeded', spentNanoUsd: MICRO, maxSpendUsd: 1 } as const
+    const sender = sending((id) => (id === 'p0' ? answered(id) : spent))
+    expect(await run(await open(files), sender)).toEqual(spent)
+    const quota = { kind: 'quota_exhausted', limit: '1 tokens per 3600 s', resumeAt: 5 } as const
+    expect(
+      await run(
+        await open(files),
+        sending(() => quota),
+      ),
+    ).toEqual(quota)
+    expect(await idsIn(files.output)).toEqual(['p0'])
+    // What was taken to be sent, and was not, has cost nothing.
+    expect((await open(files)).spentNanoUsd).toBe(2 * MICRO)
+  })
+
+  it('says so when prompts were left without an outcome', async () => {
+    const files = await place(2)
+    expect(
+      await run(
+        await open(files),
+        sending(() => null),
+      ),
+    ).toMatchObject({ kind: 'broken' })
+  })
+})
+
+describe('after a crash', () => {
+  it('cuts off a torn line of each file, and sends what it was of again', async () => {
+    const files = await place(3)
+    const stop = new AbortController()
+    const sender = sending((id) => {
+      if (id === 'p1') stop.abort()
+      return id === 'p0' ? failed(id) : answered(id)
+    })
+    await run(await open(files), sender, stop.signal)
+    await appendFile(files.output, '{"id":"p2","response":{"te')
+    await appendFile(files.failures, '{"id":')
+    await appendFile(files.journal, '{"kind":"started","id":"p2","worst_nano_usd":7}\n{"ki')
+    const rest = sending(answered)
+    const job = await open(files)
+    expect(job.lost).toEqual({ prompts: 1, costNanoUsd: 7 })
+    expect(await run(job, rest)).toEqual({ kind: 'finished' })
+    expect(rest.sent).toEqual(['p2'])
+    expect(await idsIn(files.output)).toEqual(['p1', 'p2'])
+    expect(await idsIn(files.failures)).toEqual(['p0'])
+    expect((await recordsIn(files.journal)).map(({ kind }) => kind)).toEqual([
+      'job',
+      'run',
+      'started',
+      'started',
+      'started',
+      'run',
+      'started',
+    ])
+  })
+})
+
+describe('files that are not its own', () => {
+  it('are not touched: an output without a journal', async () => {
+    const files = await place(1)
+    await writeFile(files.output, 'precious')
+    const { kind, message } = await problemOf(open(files))
+    expect([kind, message]).toEqual([
+      'input',
+      `${files.output}: is there already, and ${files.journal} is not: name another output, or remove it`,
+    ])
+    expect(await readFile(files.output, 'utf8')).toBe('precious')
+  })
+
+  it('are not touched: the input as the output, under whatever name', async () => {
+    const files = await place(1)
+    await symlink(files.input, files.output)
+    expect((await problemOf(open(files))).message).toContain('is the input too')
+  })
+
+  it('are refused: those of an input that has changed', async () => {
+    const files = await place(2)
+    await run(await open(files), sending(answered))
+    await appendFile(files.input, promptLine('new'))
+    const { kind, message } = await problemOf(open(files))
+    expect(kind).toBe('input')
+    expect(message).toContain('is not what')
+  })
+
+  it('are refused: an output that somebody has written to', async () => {
+    const files = await place(2)
+    await run(await open(files), sending(answered))
+    await appendFile(files.output, '{"id":"p0","response":{},"cost_usd":0}\n')
+    expect((await problemOf(open(files))).message).toBe(
+      `${files.output}:3: is not of this job: put the file back as it was, or name another output`,
+    )
+  })
+
+  it('are refused: those that another run is writing', async () => {
+    const files = await place(2)
+    const first = await open(files)
+    const { kind, message } = await problemOf(open(files))
+    expect([kind, message]).toEqual([
+      'run',
+      `${files.output}: another run (process ${process.pid}) is writing it: wait for it, or stop it`,
+    ])
+    await first[Symbol.asyncDispose]()
+    expect(await run(await open(files), sending(answered))).toEqual({ kind: 'finished' })
+  })
+
+  it('leaves none behind when the input is bad', async () => {
+    const files = await place(1)
+    await appendFile(files.input, 'nonsense\n')
+    await problemOf(open(files))
+    await expect(readFile(files.journal)).rejects.toThrow('ENOENT')
+  })
+})

@@ -1,0 +1,129 @@
+// What a job writes down, line by line. Owns: the form of answers, of failures and of the journal, both
+// ways. Must not know: files, or when anything is written.
+import { z } from 'zod'
+import type { Answered, Failed, TokensUsed } from '../payload.ts'
+import type { InputMark } from './input.ts'
+
+const NANO = 1e9
+
+/** Integer nano-dollars of a written amount. */
+const nanoUsdOf = (usd: number | null): number | null =>
+  usd === null ? null : Math.round(usd * NANO)
+
+const usdOf = (nanoUsd: number | null): number | null => (nanoUsd === null ? null : nanoUsd / NANO)
+
+const line = (document: object): string => `${JSON.stringify(document)}\n`
+
+/** A line of the output. */
+export function answerLine(result: Answered): string {
+  const { id, response, tokens } = result
+  const usage = tokens && { usage: usageOf(tokens) }
+  return line({ id, response, ...usage, ...effortOf(result) })
+}
+
+/** A line of the failures. @param run that it failed in */
+export function failureLine(result: Failed, place: { line: number; run: number }): string {
+  const { status, type, message, isRetryable } = result.error
+  const error = { status, type, message, is_retryable: isRetryable }
+  return line({ id: result.id, ...place, error, ...effortOf(result) })
+}
+
+/** The same for a line of the input that is no prompt. */
+export function badLine(id: string, why: string, place: { line: number; run: number }): string {
+  const error = { status: null, type: 'bad_line', message: `The line ${why}.`, is_retryable: false }
+  return line({ id, ...place, error, cost_usd: 0, latency_ms: 0, attempts: 0 })
+}
+
+function effortOf({ costNanoUsd, latencyMs, attempts }: Answered | Failed) {
+  return { cost_usd: usdOf(costNanoUsd), latency_ms: Math.round(latencyMs), attempts }
+}
+
+function usageOf({ input, cacheRead, cacheWrite, output }: TokensUsed) {
+  return {
+    input_tokens: input,
+    cache_read_input_tokens: cacheRead,
+    cache_creation_input_tokens: cacheWrite,
+    output_tokens: output,
+  }
+}
+
+const cost = z.number().nullable().transform(nanoUsdOf)
+
+const usage = z
+  .object({
+    input_tokens: z.number(),
+    cache_read_input_tokens: z.number(),
+    cache_creation_input_tokens: z.number(),
+    output_tokens: z.number(),
+  })
+  .transform(
+    (written): TokensUsed => ({
+      input: written.input_tokens,
+      cacheRead: written.cache_read_input_tokens,
+      cacheWrite: written.cache_creation_input_tokens,
+      output: written.output_tokens,
+    }),
+  )
+
+/** What a later run needs of an answer. */
+export const writtenAnswer = z
+  .object({ id: z.string(), cost_usd: cost, usage: usage.optional() })
+  .transform((written) => ({ ...written, tokens: written.usage ?? null }))
+
+/** What a later run needs of a failure. */
+export const writtenFailure = z.object({
+  line: z.int().min(1),
+  run: z.int().min(1),
+  cost_usd: cost,
+})
+
+const journalSchema = z.discriminatedUnion('kind', [
+  z.object({
+    kind: z.literal('job'),
+    version: z.literal(1),
+    input: z.object({ path: z.string(), bytes: z.number(), sha256: z.string() }),
+  }),
+  z.object({ kind: z.literal('run'), run: z.int().min(1) }),
+  z.object({
+    kind: z.literal('started'),
+    id: z.string(),
+    worst_nano_usd: z.number().nullable(),
+  }),
+  z.object({ kind: z.literal('unsent'), id: z.string() }),
+  z.object({
+    kind: z.literal('retried'),
+    line: z.int().min(1),
+    run: z.int().min(1),
+    cost_nano_usd: z.number(),
+  }),
+])
+
+/** A line of the journal. */
+export type JournalEntry = z.output<typeof journalSchema>
+
+export const journalLine = (entry: JournalEntry | RunEntry): string => line(entry)
+
+/** A run begins. What it was told is written for people. */
+export interface RunEntry {
+  readonly kind: 'run'
+  readonly run: number
+  readonly at: string
+  readonly options: Readonly<Record<string, unknown>>
+}
+
+export const headerOf = (path: string, { bytes, sha256 }: InputMark): JournalEntry => ({
+  kind: 'job',
+  version: 1,
+  input: { path, bytes, sha256 },
+})
+
+/** Null where the bytes are no such record. */
+export function recordIn<T extends z.ZodType>(schema: T, bytes: Buffer): z.output<T> | null {
+  try {
+    return schema.parse(JSON.parse(bytes.toString()))
+  } catch {
+    return null
+  }
+}
+
+export const journalEntryIn = (bytes: Buffer): JournalEntry | null => recordIn(journalSchema, bytes)

@@ -1,0 +1,61 @@
+// A payload as a call of the dispatcher. Owns: its bytes, its headers and its place in line. Must not know:
+// when it is sent, or what comes of it.
+import type { EpochMs } from '../core/clock.ts'
+import type { Lane } from '../core/lane.ts'
+import type { CallRequest } from '../dispatch/caller.ts'
+import type { UpstreamBase } from '../dispatch/upstream.ts'
+import { ANONYMOUS } from '../policy/subject.ts'
+import { anthropic } from '../providers/anthropic/anthropic.ts'
+import type { MessageParams } from './payload.ts'
+
+export interface RequestTerms {
+  readonly apiKey: string
+  /** Null: where the provider's calls go. */
+  readonly base: UpstreamBase | null
+  readonly lane: Lane
+  readonly flow: string
+  readonly weight: number
+}
+
+/** Each time that it is sent it is another call, with an id of its own. */
+export type MessageRequest = Omit<CallRequest, 'id'>
+
+const API_VERSION = '2023-06-01'
+
+/** A job waits for as long as it takes; stores want a number. */
+const PATIENCE_MS = 365 * 86_400_000
+
+const OPERATION = anthropic.match('POST', '/v1/messages', {})
+
+export function messageRequest(
+  params: MessageParams,
+  terms: RequestTerms,
+  now: EpochMs,
+): MessageRequest {
+  if (!OPERATION) throw new Error('the provider knows no messages')
+  const { apiKey, base, lane, flow, weight } = terms
+  const headers = {
+    'content-type': 'application/json',
+    'anthropic-version': API_VERSION,
+    'x-api-key': apiKey,
+    // Another gate may stand there: it hears what this one was told.
+    ...(base && { 'x-headgate-lane': lane, 'x-headgate-flow': flow }),
+  }
+  return {
+    provider: anthropic,
+    operation: OPERATION,
+    method: 'POST',
+    headers,
+    forwardHeaders: [['accept-encoding', 'identity'], ...Object.entries(headers)].flat(),
+    base,
+    // Undefined is left out.
+    body: Buffer.from(JSON.stringify({ ...params, stream: undefined })),
+    identity: ANONYMOUS,
+    believesBody: false,
+    flow,
+    lane,
+    weight,
+    deadlineAt: now + PATIENCE_MS,
+    longestPlainWaitMs: Number.POSITIVE_INFINITY,
+  }
+}
