@@ -29,16 +29,7 @@ const rooms = {
   gateway: ['core', 'policy', 'providers', 'estimate', 'telemetry', 'dispatch'],
   middleware: ['core', 'policy', 'ledger', 'dispatch', 'backends', 'engine'],
   library: ['core', 'client', 'policy', 'ledger', 'providers', 'dispatch', 'engine'],
-  fleet: [
-    'core',
-    'policy',
-    'ledger',
-    'providers',
-    'estimate',
-    'telemetry',
-    'dispatch',
-    'engine',
-  ],
+  fleet: ['core', 'policy', 'ledger', 'providers', 'estimate', 'telemetry', 'dispatch', 'engine'],
   control: ['core', 'policy', 'ledger', 'telemetry', 'dispatch'],
 }
 rooms.cli = Object.keys(rooms)
