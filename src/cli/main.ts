@@ -12,6 +12,7 @@ import { type Io, systemIo } from './io.ts'
 import { addKeysCommand } from './keys.ts'
 import { runRun } from './run.ts'
 import { addRunFlags, type RunFlags } from './run-flags.ts'
+import { runWorker, type WorkerFlags } from './run-worker.ts'
 import { runServe } from './serve.ts'
 import { addStatusFlags, runStatus, type StatusFlags } from './status.ts'
 import { headgateVersion } from './version.ts'
@@ -85,7 +86,10 @@ function createProgram(io: Io, end: (code: ExitCode) => void): Command {
     async (flags: StatusFlags) => end(await runStatus(flags, io)),
   )
   addRunFlags(command('run', 'Send a file of prompts, and keep the answers.')).action(
-    async (input: string, flags: RunFlags) => end(await runRun(input, flags, io)),
+    async (input: string | undefined, flags: RunFlags | WorkerFlags) => {
+      const isWorker = input === undefined || flags.output === undefined
+      end(await (isWorker ? runWorker(flags, io) : runRun(input, flags, io)))
+    },
   )
   addDemoFlags(command('demo', 'Watch agents with and without the gate.')).action(
     async (flags: DemoFlags) => end(await runDemo(flags, io)),

@@ -23,7 +23,7 @@ export const isSetupError = (error: unknown): error is Error =>
 
 export interface JobFleetOptions {
   readonly settings: Settings
-  readonly flags: RunFlags
+  readonly flags: Pick<RunFlags, 'maxInFlight' | 'lane' | 'longWindows' | 'within'>
   readonly apiKey: string
   /** Nano-dollars that may be spent from now on; null where nothing bounds them. */
   readonly moneyLeft: number | null
@@ -55,7 +55,7 @@ export async function openJobFleet(options: JobFleetOptions): Promise<JobFleet> 
     keepsBooks: false,
   })
   for (const warning of engine.warnings) warned(warning)
-  const { maxInFlight, lane, longWindows } = flags
+  const { maxInFlight, lane, longWindows, within } = flags
   const { baseUrl } = settings.providers.anthropic
   const fleet = new Fleet({
     gate: gateOf(engine),
@@ -66,7 +66,9 @@ export async function openJobFleet(options: JobFleetOptions): Promise<JobFleet> 
     onEvent,
     // Named, it may be another gate, and is told the lane.
     ...(baseUrl === null ? {} : { baseUrl }),
-    ...(moneyLeft === null ? {} : { maxSpendUsd: moneyLeft / 1e9 }),
+    ...(within === undefined ? {} : { within }),
+    // Batches of earlier runs are paid for, and waited for, where no money is left for more.
+    ...(moneyLeft === null ? {} : { maxSpendUsd: Math.max(moneyLeft, 1) / 1e9 }),
   })
   return {
     sender: fleet,

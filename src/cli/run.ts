@@ -15,6 +15,7 @@ import { runEstimate } from './run-estimate.ts'
 import type { RunFlags } from './run-flags.ts'
 import { isSetupError, type JobFleet, openJobFleet } from './run-fleet.ts'
 import { dollars, type JobFacts, Progress } from './run-progress.ts'
+import { checkWorkers, openJobWorkers } from './run-workers.ts'
 import { amountInWords, countOf, plain, spanInWords } from './terminal/words.ts'
 
 const NANO = 1e9
@@ -24,15 +25,17 @@ const NO_KEY =
 
 export async function runRun(inputPath: string, flags: RunFlags, io: Io): Promise<ExitCode> {
   try {
-    const { config, upstream, logFormat } = flags
-    const loaded = loadSettings({ config, upstream, logFormat }, io.env, io.folder)
+    const { config, upstream, logFormat, store } = flags
+    const loaded = loadSettings({ config, upstream, logFormat, store }, io.env, io.folder)
     for (const warning of loaded.warnings) io.stderr.write(`warning: ${warning}\n`)
     const { settings } = loaded
     const { clock, stdout } = io
     if (flags.dryRun) return await runEstimate({ inputPath, flags, settings, clock, stdout })
     const apiKey = settings.providers.anthropic.apiKey ?? io.env.ANTHROPIC_API_KEY
-    if (!apiKey) throw new ConfigError([NO_KEY])
-    return await runWith({ inputPath, flags, settings, apiKey, io })
+    if (flags.workers) checkWorkers(flags, settings)
+    // Workers have theirs.
+    if (!apiKey && !flags.workers) throw new ConfigError([NO_KEY])
+    return await runWith({ inputPath, flags, settings, apiKey: apiKey ?? '', io })
   } catch (error) {
     return explain(error, io)
   }
@@ -56,11 +59,15 @@ interface RunContext {
   readonly io: Io
 }
 
+interface OpenContext extends RunContext {
+  readonly forecaster: PromptForecaster
+}
+
 async function runWith(context: RunContext): Promise<ExitCode> {
   const { inputPath, flags, settings, io } = context
   const { clock } = io
   const forecaster = new PromptForecaster(clock, new PolicyInForce(settings, null).callRules)
-  const { maxSpendUsd, maxInFlight, lane, longWindows } = flags
+  const { maxSpendUsd, maxInFlight, lane, longWindows, within } = flags
   await using job = await Job.open({
     inputPath,
     outputPath: flags.output,
@@ -68,21 +75,22 @@ async function runWith(context: RunContext): Promise<ExitCode> {
     skipsBad: flags.skipBad ?? false,
     retriesFailed: flags.retryFailed ?? false,
     worstOf: (params) => forecaster.worst(params),
-    about: { maxInFlight, maxSpendUsd, lane, longWindows },
+    about: { maxInFlight, maxSpendUsd, lane, longWindows, within },
   })
   const startedAt = clock.now()
-  const end = await ended(job, context)
+  const end = await ended(job, { ...context, forecaster })
   report({ job, end, tookMs: clock.now() - startedAt, flags, isJson: isJson(settings), io })
   return exitCodeOf(end, job)
 }
 
 /** Runs what is open, if there is anything and money for it. */
-async function ended(job: Job, context: RunContext): Promise<RunEnd> {
+async function ended(job: Job, context: OpenContext): Promise<RunEnd> {
   const { flags } = context
   const { maxSpendUsd } = flags
   const moneyLeft =
     maxSpendUsd === undefined ? null : Math.floor(maxSpendUsd * NANO) - job.spentNanoUsd
-  if (job.standing.open > 0 && maxSpendUsd !== undefined && moneyLeft !== null && moneyLeft <= 0)
+  const isSpent = moneyLeft !== null && moneyLeft <= 0 && job.inBatches === 0
+  if (job.standing.open > 0 && maxSpendUsd !== undefined && isSpent)
     return { kind: 'budget_exceeded', spentNanoUsd: job.spentNanoUsd, maxSpendUsd }
   if (job.standing.open === 0) return { kind: 'finished' }
   const end = await runOpen(job, moneyLeft, context)
@@ -92,8 +100,8 @@ async function ended(job: Job, context: RunContext): Promise<RunEnd> {
     : end
 }
 
-async function runOpen(job: Job, moneyLeft: number | null, context: RunContext): Promise<RunEnd> {
-  const { flags, settings, apiKey, io } = context
+async function runOpen(job: Job, moneyLeft: number | null, context: OpenContext): Promise<RunEnd> {
+  const { flags, settings, apiKey, forecaster, io } = context
   const { clock, random, stdout, stderr } = io
   let fleet: JobFleet | null = null
   const progress = new Progress({
@@ -105,17 +113,19 @@ async function runOpen(job: Job, moneyLeft: number | null, context: RunContext):
   const warned = (sentence: string): void => void stderr.write(`warning: ${sentence}\n`)
   const failed = (error: unknown): void =>
     warned(error instanceof Error ? error.message : String(error))
-  fleet = await openJobFleet({
-    settings,
-    flags,
-    apiKey,
-    moneyLeft,
-    clock,
-    random,
-    warned,
-    onEvent: (event) => tell(event, progress),
-  })
   using signals = stopSignals(io, progress)
+  const onEvent = (event: FleetEvent): void => tell(event, progress)
+  const common = { settings, flags, moneyLeft, clock, warned, onEvent }
+  fleet = flags.workers
+    ? await openJobWorkers({
+        ...common,
+        journalPath: pathsOf(flags.output).journal,
+        worstOf: (params) => forecaster.worst(params),
+        answersKept: () => job.standing.answered,
+        isFinished: () => job.standing.open === 0,
+        stop: signals.stop,
+      })
+    : await openJobFleet({ ...common, apiKey, random })
   if (job.doneBefore + job.lost.prompts > 0) tellResumed(job, progress)
   progress.start(failed)
   try {
@@ -138,6 +148,21 @@ function tell(event: FleetEvent, progress: Progress): void {
   if (event.kind === 'in_flight') {
     const { chosen, because } = event
     progress.note(`${chosen} at once: ${because}`, { event: 'run.in_flight', chosen, because })
+  }
+  if (event.kind === 'batch_submitted') {
+    const { batchId, payloads } = event
+    const sentence = `${countOf(payloads, 'prompt')} went into the batch ${batchId}.`
+    progress.tell(sentence, { event: 'run.batch_submitted', batchId, payloads })
+  }
+  if (event.kind === 'batch_ended') {
+    const { batchId, tookMs } = event
+    const sentence = `The batch ${batchId} has ended after ${spanInWords(tookMs)}.`
+    progress.tell(sentence, { event: 'run.batch_ended', batchId, tookMs })
+  }
+  if (event.kind === 'batch_delayed') {
+    const { batchId, error, retryAt } = event
+    const sentence = `A batch is held up (${plain(error.message)}): it is tried again.`
+    progress.note(sentence, { event: 'run.batch_delayed', batchId, reason: error.message, retryAt })
   }
   if (event.kind === 'warned') {
     const { sentence } = event

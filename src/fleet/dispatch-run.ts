@@ -5,6 +5,7 @@ import type { EpochMs } from '../core/clock.ts'
 import type { Usage } from '../core/prompt.ts'
 import { type ResourceSnapshot, StoreUnreachable } from '../core/store.ts'
 import type { Dispatcher } from '../dispatch/dispatcher.ts'
+import type { FleetBatches } from './batch/batch-record.ts'
 import { Ceiling } from './ceiling.ts'
 import { Changes } from './changes.ts'
 import type { FleetEvent } from './events.ts'
@@ -12,11 +13,12 @@ import { Intake, type PayloadSource, type Taken } from './intake.ts'
 import { longWindowOf, paceMs } from './long-windows.ts'
 import { messageRequest, type RequestTerms } from './message-request.ts'
 import { failedUnsent, LOST, NOT_SENT_AGAIN, type Outcome, outcomeOf } from './outcome.ts'
-import type { FleetResult } from './payload.ts'
+import type { Answered, Failed, FleetResult } from './payload.ts'
 import { costOfOutcome, worstCost } from './price-tag.ts'
 import type { Purse } from './purse.ts'
 import { Results } from './results.ts'
 import { pauseMs, type RetryBudget } from './retry-budget.ts'
+import { RunBatches, worstOfPending } from './run-batches.ts'
 import { Sending } from './sending.ts'
 import { Task } from './task.ts'
 
@@ -33,6 +35,9 @@ export interface RunOptions {
   readonly longWindows: 'pace' | 'stop' | 'wait'
   /** How many payloads there are; null where nobody says. */
   readonly count: number | null
+  /** How long answers may take as a rule; null: they cannot wait. */
+  readonly withinMs: number | null
+  readonly batches: FleetBatches | null
   readonly onEvent: (event: FleetEvent) => void
 }
 
@@ -49,6 +54,7 @@ export class DispatchRun {
   readonly #changes = new Changes()
   readonly #sendings = new Set<Sending>()
   readonly #ceiling: Ceiling
+  readonly #batches: RunBatches
   #sentAt: EpochMs = Number.NEGATIVE_INFINITY
   /** Payloads that were taken and have no result yet. */
   #open = 0
@@ -75,6 +81,24 @@ export class DispatchRun {
         this.#changes.tell()
       },
     })
+    const { dispatcher, terms, withinMs, count, batches, purse } = options
+    purse.setAside(worstOfPending(batches))
+    this.#batches = new RunBatches({
+      dispatcher,
+      terms,
+      withinMs,
+      count,
+      batches,
+      changes: this.#changes,
+      onResult: (result, worst) => this.#takeFromBatch(result, worst),
+      isRead: () => !this.#results.hasNext,
+      onLeft: (worst, isSent) => {
+        purse.giveBack(worst)
+        if (isSent) purse.spend(worst)
+      },
+      onEvent: (event) => this.#tell(event),
+      failed: (error) => this.breakOff(error),
+    })
   }
 
   /**
@@ -95,6 +119,7 @@ export class DispatchRun {
         if (!result) break
         this.#changes.tell()
         yield result
+        await this.#batches.read(result)
       }
       if (this.#problem) throw this.#problem.why
       if (this.#marker) yield this.#marker
@@ -108,6 +133,7 @@ export class DispatchRun {
   #leave(): void {
     this.#isOver = true
     for (const sending of [...this.#sendings]) sending.leave()
+    this.#batches.leave()
     // A source that is in the midst of giving one may take its time.
     this.#dispatcher.follow(this.#intake.close())
     this.#changes.tell()
@@ -115,11 +141,16 @@ export class DispatchRun {
 
   /** Resolves when nothing of it is under way. */
   async ended(): Promise<void> {
-    await this.#changes.until(() => this.#isOver && this.#open === 0)
+    await this.#changes.until(() => this.#isOver && this.#isIdle)
   }
 
   get #now(): EpochMs {
     return this.#dispatcher.clock.now()
+  }
+
+  /** Whether nothing is under way. */
+  get #isIdle(): boolean {
+    return this.#open === 0 && this.#batches.isOver
   }
 
   /** Whether nothing more is to be begun. */
@@ -149,7 +180,8 @@ export class DispatchRun {
     this.#dispatcher.follow(feeding)
     // A source may take its time for what nobody wants any more.
     await this.#changes.until(() => isFed || this.#isStopping)
-    await this.#changes.until(() => this.#open === 0)
+    this.#batches.close()
+    await this.#changes.until(() => this.#isIdle)
     this.#results.closeRanks()
     this.#isOver = true
     this.#changes.tell()
@@ -170,7 +202,8 @@ export class DispatchRun {
   }
 
   /** False when nothing more is to be begun. */
-  async #begin({ id, index, params }: Extract<Taken, { kind: 'payload' }>): Promise<boolean> {
+  async #begin(taken: Extract<Taken, { kind: 'payload' }>): Promise<boolean> {
+    const { id, index, params } = taken
     const { dispatcher, purse, terms } = this.#options
     const takenAt = this.#now
     const request = messageRequest(params, terms, takenAt)
@@ -179,6 +212,13 @@ export class DispatchRun {
       const why = `The price of ${params.model} is not known, and maxSpendUsd bounds this job: put its price under prices in the configuration.`
       this.#results.add(failedUnsent({ id, index }, 'price_unknown', why))
       this.#changes.tell()
+      return true
+    }
+    const batchNanoUsd = worstCost(request, dispatcher.rules, takenAt, { isBatch: true })
+    const isCheaper = batchNanoUsd !== null && worstNanoUsd !== null && batchNanoUsd < worstNanoUsd
+    if (isCheaper && this.#batches.takes(taken.withinMs, takenAt)) {
+      if (!(await this.#setAside({ worstNanoUsd: batchNanoUsd }))) return false
+      await this.#batches.put({ id, index, params, worstNanoUsd: batchNanoUsd })
       return true
     }
     const task = new Task({ id, index, model: params.model, request, worstNanoUsd, takenAt })
@@ -269,6 +309,14 @@ export class DispatchRun {
     return { kind: 'failure', error, retryAfterMs: null, mayHaveCost: false, cost: 0 }
   }
 
+  #takeFromBatch(result: Answered | Failed, worstNanoUsd: number): void {
+    const { purse } = this.#options
+    purse.giveBack(worstNanoUsd)
+    purse.spend(result.costNanoUsd ?? worstNanoUsd)
+    this.#results.add(result)
+    this.#changes.tell()
+  }
+
   /** What was set aside is spent, or free again. Returns the cost; null where it is not known. */
   #settle(task: Task, outcome: Outcome): number | null {
     const { purse, dispatcher } = this.#options
@@ -297,11 +345,14 @@ export class DispatchRun {
   }
 
   /** Sets aside the most that a sending can cost. False when there will never be so much, or nothing more is sent. */
-  async #setAside({ worstNanoUsd }: Task): Promise<boolean> {
+  async #setAside({ worstNanoUsd }: Pick<Task, 'worstNanoUsd'>): Promise<boolean> {
     const { purse, maxSpendUsd } = this.#options
     const worst = worstNanoUsd ?? 0
-    if (!purse.has(worst) && purse.hasSetAside)
+    if (!purse.has(worst) && purse.hasSetAside) {
       this.#tell({ kind: 'held', by: 'money', until: null })
+      // It would wait for what waits for it.
+      this.#batches.sendNow()
+    }
     while (!this.#isStopping && !purse.has(worst) && purse.hasSetAside) await this.#changes.next()
     if (this.#isStopping) return false
     if (!purse.has(worst)) {

@@ -1,4 +1,5 @@
 // What a fleet tells of its work while it goes on. Owns: the list. Must not know: who listens.
+import type { BatchEvent } from './batch/batch-record.ts'
 import type { Failed } from './payload.ts'
 
 export type FleetEvent =
@@ -22,5 +23,6 @@ export type FleetEvent =
       /** In milliseconds since the epoch; null where only an answer can tell. */
       readonly until: number | null
     }
+  | BatchEvent
   /** Store or ledger are in trouble, or well again: a sentence. */
   | { readonly kind: 'warned'; readonly sentence: string }

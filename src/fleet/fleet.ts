@@ -8,7 +8,8 @@ import { readConfig } from '../engine/program-config.ts'
 import { engineEvents, gateEvents } from '../engine/program-events.ts'
 import { ConfigError } from '../policy/problem.ts'
 import type { Settings } from '../policy/settings.ts'
-import { DispatchRun } from './dispatch-run.ts'
+import type { FleetBatches } from './batch/batch-record.ts'
+import { DispatchRun, type RunOptions } from './dispatch-run.ts'
 import type { PayloadSource } from './intake.ts'
 import { type FleetOptions, type FleetSettings, readOptions } from './options.ts'
 import type { FleetResult } from './payload.ts'
@@ -17,6 +18,7 @@ import { RetryBudget } from './retry-budget.ts'
 
 export type { GateConfig } from '../engine/program-config.ts'
 export { ConfigError } from '../policy/problem.ts'
+export type { BatchEvent, BatchJournal, FleetBatches, PendingBatch } from './batch/batch-record.ts'
 export type { FleetEvent } from './events.ts'
 export type { PayloadSource } from './intake.ts'
 export type { FleetOptions } from './options.ts'
@@ -38,6 +40,8 @@ export interface DispatchOptions {
   readonly signal?: AbortSignal
   /** How many payloads there are. `longWindows: 'pace'` needs it. */
   readonly count?: number
+  /** Where batches are remembered: without it, those of a program that dies are lost. */
+  readonly batches?: FleetBatches
 }
 
 export class Fleet implements AsyncDisposable {
@@ -81,7 +85,7 @@ export class Fleet implements AsyncDisposable {
    */
   async *dispatch(
     payloads: PayloadSource,
-    { signal, count }: DispatchOptions = {},
+    { signal, count, batches }: DispatchOptions = {},
   ): AsyncGenerator<FleetResult, void, undefined> {
     const { longWindows } = this.#settings
     if (this.#isClosed) throw new Error('this fleet was closed')
@@ -95,7 +99,7 @@ export class Fleet implements AsyncDisposable {
       signal?.throwIfAborted()
       const engine = await this.#open()
       if (this.#isClosed) throw new Error('this fleet was closed')
-      this.#run = this.#runOn(engine, payloads, count ?? null)
+      this.#run = this.#runOn(engine, payloads, { count: count ?? null, batches: batches ?? null })
       yield* this.#run.results(signal ?? null)
     } finally {
       this.#run = null
@@ -128,7 +132,11 @@ export class Fleet implements AsyncDisposable {
     return this.#engine
   }
 
-  #runOn({ dispatcher }: Engine, payloads: PayloadSource, count: number | null): DispatchRun {
+  #runOn(
+    { dispatcher }: Engine,
+    payloads: PayloadSource,
+    { count, batches }: Pick<RunOptions, 'count' | 'batches'>,
+  ): DispatchRun {
     const { settings, purse, retryBudget } = {
       settings: this.#settings,
       purse: this.#purse,
@@ -147,6 +155,8 @@ export class Fleet implements AsyncDisposable {
       order: settings.order,
       longWindows: settings.longWindows,
       count,
+      withinMs: settings.within ?? null,
+      batches,
       onEvent: settings.onEvent,
     })
   }

@@ -12,6 +12,8 @@ export type Taken =
       readonly index: number
       readonly id: string
       readonly params: MessageParams
+      /** Null where it says nothing of it. */
+      readonly withinMs: number | null
     }
   | {
       readonly kind: 'bad'
@@ -35,6 +37,7 @@ const wrappedSchema = z.looseObject({
   id: idSchema.optional().catch(undefined),
   custom_id: idSchema.optional().catch(undefined),
   params: z.unknown(),
+  withinMs: z.number().nonnegative().optional().catch(undefined),
 })
 
 export class Intake {
@@ -72,7 +75,8 @@ function readPayload(input: unknown, index: number): Taken {
   const given = isWrapped ? (wrapped.id ?? wrapped.custom_id) : undefined
   const id = given ?? String(index)
   const read = paramsSchema.safeParse(isWrapped ? wrapped.params : input)
-  if (read.success) return { kind: 'payload', index, id, params: read.data }
+  const withinMs = (isWrapped ? wrapped.withinMs : undefined) ?? null
+  if (read.success) return { kind: 'payload', index, id, params: read.data, withinMs }
   const problems = read.error.issues.map(({ path, message }) =>
     path.length === 0 ? 'it is no object' : message,
   )

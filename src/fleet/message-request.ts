@@ -1,11 +1,12 @@
-// A payload as a call of the dispatcher. Owns: its bytes, its headers and its place in line. Must not know:
-// when it is sent, or what comes of it.
+// A payload as a call of the dispatcher, and what all calls of a fleet have. Owns: its bytes, its headers and
+// its place in line. Must not know: when it is sent, or what comes of it.
 import type { EpochMs } from '../core/clock.ts'
 import type { Lane } from '../core/lane.ts'
 import type { CallRequest } from '../dispatch/caller.ts'
 import type { UpstreamBase } from '../dispatch/upstream.ts'
 import { ANONYMOUS } from '../policy/subject.ts'
 import { anthropic } from '../providers/anthropic/anthropic.ts'
+import type { Operation } from '../providers/provider.ts'
 import type { MessageParams } from './payload.ts'
 
 export interface RequestTerms {
@@ -33,9 +34,29 @@ export function messageRequest(
   now: EpochMs,
 ): MessageRequest {
   if (!OPERATION) throw new Error('the provider knows no messages')
+  // Undefined is left out.
+  const body = Buffer.from(JSON.stringify({ ...params, stream: undefined }))
+  return callRequest({ operation: OPERATION, method: 'POST', body, more: {} }, terms, now)
+}
+
+interface Asked {
+  readonly operation: Operation
+  readonly method: string
+  readonly body: CallRequest['body']
+  /** Headers of its own. */
+  readonly more: Readonly<Record<string, string>>
+}
+
+/** A call of a fleet. */
+export function callRequest(
+  { operation, method, body, more }: Asked,
+  terms: RequestTerms,
+  now: EpochMs,
+): MessageRequest {
   const { apiKey, base, lane, flow, weight } = terms
   const headers = {
     'content-type': 'application/json',
+    ...more,
     'anthropic-version': API_VERSION,
     'x-api-key': apiKey,
     // Another gate may stand there: it hears what this one was told.
@@ -43,13 +64,12 @@ export function messageRequest(
   }
   return {
     provider: anthropic,
-    operation: OPERATION,
-    method: 'POST',
+    operation,
+    method,
     headers,
     forwardHeaders: [['accept-encoding', 'identity'], ...Object.entries(headers)].flat(),
     base,
-    // Undefined is left out.
-    body: Buffer.from(JSON.stringify({ ...params, stream: undefined })),
+    body,
     identity: ANONYMOUS,
     believesBody: false,
     flow,

@@ -35,6 +35,11 @@ export interface FleetOptions {
   readonly order?: 'completion' | 'submission'
   /** What is done when a limit of an hour or more is used up. @default 'wait' */
   readonly longWindows?: 'pace' | 'stop' | 'wait'
+  /**
+   * How long all answers of a job may take, in milliseconds from its beginning: work that can wait goes as
+   * batches of the provider's, where that is cheaper. @default it cannot wait
+   */
+  readonly within?: number
   readonly onEvent?: (event: FleetEvent) => void
 }
 
@@ -90,6 +95,7 @@ const schema = z.strictObject({
   flow: z.string({ error: NAME }).refine(isName, { error: NAME }).optional(),
   order: oneOf(['completion', 'submission']).default('completion'),
   longWindows: oneOf(['wait', 'stop', 'pace']).default('wait'),
+  within: amount('time in milliseconds, write a whole number from 0', 0).optional(),
   onEvent: z
     .custom<(event: FleetEvent) => void>((value) => typeof value === 'function', {
       error: 'is no function',

@@ -18,12 +18,18 @@ export interface Payload {
   /** Names it in its result; unique in its job. */
   readonly id: string
   readonly params: MessageParams
+  readonly withinMs?: number
+}
+
+export interface CanWait {
+  /** How long its answer may take, from when it is taken: work that can wait may go as a batch. 0: not at all. */
+  readonly withinMs?: number
 }
 
 /** What a program may hand in: a payload, its `params` alone, or one as Anthropic's batches are written. */
 export type PayloadInput =
-  | { readonly id?: string; readonly params: MessageParams | MessageFields }
-  | { readonly custom_id: string; readonly params: MessageParams | MessageFields }
+  | ({ readonly id?: string; readonly params: MessageParams | MessageFields } & CanWait)
+  | ({ readonly custom_id: string; readonly params: MessageParams | MessageFields } & CanWait)
   | MessageParams
   | MessageFields
 
@@ -43,6 +49,10 @@ interface Outcome {
   readonly latencyMs: number
   /** How often it was sent. */
   readonly attempts: number
+  /** Where it went with others in a batch of the provider's, at its price. */
+  readonly via?: 'batch'
+  /** The batch's name at the provider; null where none came about. */
+  readonly batchId?: string | null
   /** Of all attempts; null where nothing is known. */
   readonly tokens: TokensUsed | null
   /** Integer nano-dollars of all attempts; null where the price is not known. */

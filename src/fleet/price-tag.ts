@@ -16,9 +16,14 @@ const FIVE_MINUTES_MS = 300_000
 /**
  * The most that a request can cost, in nano-dollars: no token is shorter than a byte, and no answer longer
  * than what is allowed. Where a tier or a fallback may put another model in its place, the dearest counts.
- * Null where any price is not known.
+ * In a batch it is that of a batch. Null where any price is not known.
  */
-export function worstCost(request: MessageRequest, rules: CallRules, now: EpochMs): number | null {
+export function worstCost(
+  request: MessageRequest,
+  rules: CallRules,
+  now: EpochMs,
+  { isBatch = false }: { readonly isBatch?: boolean } = {},
+): number | null {
   const { provider, operation, headers, body } = request
   const { model, prompt } = provider.describe(
     operation,
@@ -34,7 +39,7 @@ export function worstCost(request: MessageRequest, rules: CallRules, now: EpochM
   for (const name of models) {
     const price = rules.prices.priceOf(provider.name, name, now)
     if (!price) return null
-    worst = Math.max(worst, costOf(price, used))
+    worst = Math.max(worst, costOf(price, used, { isBatch }))
   }
   return worst
 }

@@ -32,8 +32,11 @@ describe('fleet.md', () => {
     expect(sorted(firstCells('`kind`', 'when', 'besides'))).toEqual(sorted(kinds))
   })
 
-  it('has every event, with what it tells', () => {
-    const [, body = ''] = /type FleetEvent =\n(.*?)\};\n/s.exec(report) ?? []
+  it.each([
+    ['FleetEvent', '`kind`'],
+    ['BatchEvent', '`kind`, of a batch'],
+  ])('has every %s, with what it tells', (name, head) => {
+    const [, body = ''] = new RegExp(`type ${name} =\\s(.*?)\\};\n`, 's').exec(report) ?? []
     const events = body.split(/readonly kind: /).slice(1)
     const written = events.map((event) => {
       const [kind = ''] = /\w+/.exec(event) ?? []
@@ -41,12 +44,10 @@ describe('fleet.md', () => {
       return [kind, ...fields]
     })
     const values = new Set(['money', 'pace', 'retries', 'null'])
-    const told = tableOf(page, '`kind`', 'besides', 'when').rows.map(
-      ([kind = '', besides = '']) => [
-        bare(kind),
-        ...codesIn(besides).filter((code) => !values.has(code)),
-      ],
-    )
+    const told = tableOf(page, head, 'besides', 'when').rows.map(([kind = '', besides = '']) => [
+      bare(kind),
+      ...codesIn(besides).filter((code) => !values.has(code)),
+    ])
     expect(told).toEqual(written)
   })
 })

@@ -179,7 +179,9 @@ describe('command-line.md', () => {
 
   it('shows the help of every command as it is printed', async () => {
     const overview = await helpOf('--help')
-    const listed = [...overview.matchAll(/^ {2}(\w+)(?: \[options\])?(?: <\w+>)? {2,}/gm)]
+    const listed = [
+      ...overview.matchAll(/^ {2}(\w+)(?: \[options\])?(?: <\w+>| \[input\])? {2,}/gm),
+    ]
     const commands = listed.flatMap(([, name = '']) => (name === 'headgate' ? [] : [name]))
     expect([...shown.keys()]).toEqual(['headgate', ...commands.map((name) => `headgate ${name}`)])
     expect(shown.get('headgate')).toBe(overview)

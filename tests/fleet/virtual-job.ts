@@ -115,6 +115,8 @@ export class VirtualJob {
       order: 'completion',
       longWindows: 'wait',
       count: null,
+      withinMs: null,
+      batches: null,
       onEvent: (event) => this.events.push({ ...event, at: this.clock.now() }),
       ...run,
       ...more,

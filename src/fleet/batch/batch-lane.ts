@@ -6,7 +6,8 @@ import { BatchApi, type Call } from './batch-api.ts'
 import type { BatchEvent, BatchJournal, PendingBatch } from './batch-record.ts'
 import type { BatchResult } from './batch-result.ts'
 import { type BatchParts, BatchUnderWay } from './batch-under-way.ts'
-import { type BatchSize, draftsOf, type PlacedPayload, USUAL_SIZE } from './draft.ts'
+import { type BatchSize, type DraftSource, draftsOf, USUAL_SIZE } from './draft.ts'
+import { Filling } from './filling.ts'
 
 export interface BatchLaneOptions {
   readonly call: Call
@@ -45,40 +46,37 @@ export class BatchLane {
 
   /**
    * One result for each payload, pending ones included, in the order in which batches end. Batches are sent
-   * when they are full or the source is at its end. While a source keeps one waiting, nothing else is done.
+   * when they are full, when the source says so, or when it is at its end. A source that keeps one waiting
+   * has to end when the signal is aborted.
    * @throws BatchOutOfReach, the signal's reason, and what source and journal throw: nothing is lost then,
    *   since the journal has what is pending.
    */
-  async *dispatch(
-    payloads: Iterable<PlacedPayload> | AsyncIterable<PlacedPayload>,
-    run: BatchRun,
-  ): AsyncGenerator<BatchResult> {
+  async *dispatch(payloads: DraftSource, run: BatchRun): AsyncGenerator<BatchResult> {
     const { clock, size } = this.#options
     const { signal, pending = [], cancelOnAbort = false } = run
     const parts = this.#partsFor(run)
     const underWay = new Set(pending.map((batch) => new BatchUnderWay(batch, parts)))
-    const drafts = draftsOf(payloads, { ...USUAL_SIZE, ...size })
-    let isDrained = false
+    const filling = new Filling(draftsOf(payloads, { ...USUAL_SIZE, ...size }))
     let steppedAt: EpochMs = Number.NEGATIVE_INFINITY
     try {
       for (;;) {
         signal?.throwIfAborted()
-        if (!isDrained && hasRoom(underWay)) {
-          const { value: draft, done } = await drafts.next()
-          if (done) isDrained = true
-          else underWay.add(new BatchUnderWay(draft, parts))
+        if (hasRoom(underWay)) filling.begin()
+        const draft = filling.take()
+        if (draft) underWay.add(new BatchUnderWay(draft, parts))
+        const batch = earliest(underWay)
+        if (!batch && filling.isDrained) return
+        const dueAt = batch && Math.max(batch.nextAt, steppedAt + STEPS_APART_MS)
+        if (!batch || dueAt === null || dueAt > clock.now()) {
+          await until({ clock, at: dueAt, signal, filling })
           continue
         }
-        const batch = earliest(underWay)
-        if (!batch) return
-        await until(clock, Math.max(batch.nextAt, steppedAt + STEPS_APART_MS), signal)
-        signal?.throwIfAborted()
         steppedAt = clock.now()
         yield* batch.step()
         if (batch.isOver) underWay.delete(batch)
       }
     } finally {
-      await drafts.return(undefined)
+      await filling.end()
       if (signal?.aborted && cancelOnAbort) await this.#cancel(underWay)
     }
   }
@@ -111,14 +109,23 @@ function earliest(underWay: Iterable<BatchUnderWay>): BatchUnderWay | null {
   return first
 }
 
-/** Resolves at an instant, or once the signal is aborted. */
-async function until(clock: Clock, at: EpochMs, signal: AbortSignal | undefined): Promise<void> {
-  if (at <= clock.now() || signal?.aborted) return
+interface Occasion {
+  readonly clock: Clock
+  /** Null: nothing is due. */
+  readonly at: EpochMs | null
+  readonly signal: AbortSignal | undefined
+  readonly filling: Filling
+}
+
+/** Resolves at an instant, when a batch is filled, or once the signal is aborted. */
+async function until({ clock, at, signal, filling }: Occasion): Promise<void> {
+  if (signal?.aborted) return
   const { promise, resolve } = Promise.withResolvers<void>()
   const end = (): void => resolve()
-  const timer = clock.schedule(at, end)
+  const timer = at === null ? null : clock.schedule(at, end)
   signal?.addEventListener('abort', end)
+  filling.onFilled = end
   await promise
-  timer.cancel()
+  timer?.cancel()
   signal?.removeEventListener('abort', end)
 }

@@ -27,6 +27,18 @@ export interface BatchJournal {
   ended(batch: PendingBatch): Promise<void>
 }
 
+/** Where a job remembers its batches, and what earlier runs of it have left. */
+export interface FleetBatches {
+  readonly journal: BatchJournal & {
+    /** A payload waits to go with the next batch: it will not be sent alone. */
+    joined?(place: Place): Promise<void>
+  }
+  /** Their results come with those of the job. */
+  readonly pending?: readonly PendingBatch[]
+  /** Aborted when batches are not to be waited for any more. They go on at the provider, and stay pending. */
+  readonly leave?: AbortSignal
+}
+
 export type BatchEvent =
   | { readonly kind: 'batch_submitted'; readonly batchId: string; readonly payloads: number }
   | {

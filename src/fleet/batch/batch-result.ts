@@ -12,6 +12,8 @@ export type BatchResult = (Answered | Failed) & {
   readonly via: 'batch'
   /** Null where no batch came about. */
   readonly batchId: string | null
+  /** As the payload's place has it. */
+  readonly worstNanoUsd?: number
 }
 
 /** Of the batch that a payload was in. */
@@ -115,20 +117,22 @@ export function unbilled(
   }
 }
 
-/** A failure of which nobody knows whether it was billed. */
+/** A failure of which nobody knows whether it was billed: the most counts, where that is known. */
 export function lost(error: Failed['error'], place: Place, sent: Sent, now: EpochMs): BatchResult {
   return {
     kind: 'failed',
     ...outcomeOf(place, sent, now),
     tokens: null,
-    costNanoUsd: null,
-    costUsd: null,
+    costNanoUsd: place.worstNanoUsd ?? null,
+    costUsd: place.worstNanoUsd === undefined ? null : place.worstNanoUsd / NANO,
     error,
   }
 }
 
-function outcomeOf({ id, index }: Place, { batchId, sentAt, attempts }: Sent, now: EpochMs) {
-  return { id, index, latencyMs: now - sentAt, attempts, via: 'batch', batchId } as const
+function outcomeOf(place: Place, { batchId, sentAt, attempts }: Sent, now: EpochMs) {
+  const { id, index, worstNanoUsd } = place
+  const worst = worstNanoUsd === undefined ? {} : { worstNanoUsd }
+  return { id, index, latencyMs: now - sentAt, attempts, via: 'batch', batchId, ...worst } as const
 }
 
 function billOf(

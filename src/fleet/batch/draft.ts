@@ -8,6 +8,8 @@ export interface Place {
   readonly id: string
   /** From 0. */
   readonly index: number
+  /** The most that it can cost in a batch, in nano-dollars; missing where nobody knows. */
+  readonly worstNanoUsd?: number
 }
 
 /** A payload that knows its place. */
@@ -25,6 +27,9 @@ export interface BatchSize {
   /** @default 32 MB */
   readonly bytes: number
 }
+
+/** Among payloads: what was given before is not to wait for more. */
+export const SEND_NOW = 'send now'
 
 export const USUAL_SIZE: BatchSize = { requests: 10_000, bytes: 32_000_000 }
 const LARGEST_SIZE: BatchSize = { requests: 100_000, bytes: 256_000_000 }
@@ -54,18 +59,34 @@ export function customIdOf(id: string): string {
 }
 
 export function placesOf(places: Iterable<Place>): Places {
-  return new Map(Array.from(places, ({ id, index }) => [customIdOf(id), { id, index }]))
+  return new Map(Array.from(places, (place) => [customIdOf(place.id), bare(place)]))
 }
+
+/** Without its params. */
+function bare({ id, index, worstNanoUsd }: Place): Place {
+  return worstNanoUsd === undefined ? { id, index } : { id, index, worstNanoUsd }
+}
+
+/** What goes into batches, in order. */
+export type DraftSource =
+  | Iterable<PlacedPayload | typeof SEND_NOW>
+  | AsyncIterable<PlacedPayload | typeof SEND_NOW>
 
 /** Fills one batch after the other; the last has what is left. A payload that is too large is alone in its own. */
 export async function* draftsOf(
-  payloads: Iterable<PlacedPayload> | AsyncIterable<PlacedPayload>,
+  payloads: DraftSource,
   size: BatchSize,
-): AsyncGenerator<Draft> {
+): AsyncGenerator<Draft, void, undefined> {
   const mostRequests = Math.min(size.requests, LARGEST_SIZE.requests)
   const mostBytes = Math.min(size.bytes, LARGEST_SIZE.bytes)
   let draft = new OpenDraft()
   for await (const payload of payloads) {
+    if (payload === SEND_NOW) {
+      if (draft.size === 0) continue
+      yield draft.close()
+      draft = new OpenDraft()
+      continue
+    }
     const entry = entryOf(payload)
     const isFull = draft.size === mostRequests || draft.bytes + entry.length > mostBytes
     if (isFull && draft.size > 0) {
@@ -86,9 +107,9 @@ class OpenDraft {
     return this.#places.length
   }
 
-  add({ id, index }: Place, entry: Buffer): void {
+  add(place: Place, entry: Buffer): void {
     if (this.size > 0) this.#parts.push(COMMA)
-    this.#places.push({ id, index })
+    this.#places.push(bare(place))
     this.#parts.push(entry)
     this.bytes += entry.length + COMMA.length
   }

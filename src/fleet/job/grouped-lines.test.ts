@@ -106,3 +106,20 @@ it('says at the end what could not be written at all', async () => {
   expect(lines.waiting).toBe(2)
   expect(file.log).toEqual(['close'])
 })
+
+it('writes no line twice, although lines came while it was about to be closed', async () => {
+  const { file, clock, lines, append, release } = open()
+  file.isSlow = true
+  append(1)
+  clock.step()
+  await settled()
+  append(1)
+  const closing = lines.close()
+  release()
+  await settled()
+  // A timer of before: what it would write is being written.
+  while (clock.step()) await settled()
+  release()
+  await closing
+  expect(file.log).toEqual(['write 1', 'sync', 'kept', 'write 1', 'sync', 'kept', 'close'])
+})

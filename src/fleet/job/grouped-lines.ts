@@ -24,6 +24,8 @@ export class GroupedLines {
   #timer: Timer | null = null
   #writing: Promise<void> | null = null
   #hasFailed = false
+  /** Only the one that closes it writes any more. */
+  #isClosing = false
 
   constructor(options: GroupedLinesOptions) {
     this.#options = options
@@ -47,8 +49,18 @@ export class GroupedLines {
     while (this.#writing !== null && this.#pending.length >= GROUP_LINES) await this.#writing
   }
 
+  /** Resolves when all is on the disk: false where that cannot be. */
+  async flush(): Promise<boolean> {
+    while (this.#pending.length > 0 && !this.#hasFailed) {
+      this.#begin()
+      await this.#writing
+    }
+    return this.#pending.length === 0
+  }
+
   /** Writes what is left. @throws what keeps it from being written; `waiting` says how much was not */
   async close(): Promise<void> {
+    this.#isClosing = true
     this.#timer?.cancel()
     await this.#writing
     try {
@@ -79,6 +91,7 @@ export class GroupedLines {
     } finally {
       this.#writing = null
     }
+    if (this.#isClosing) return
     if (this.#pending.length >= GROUP_LINES) this.#begin()
     else if (this.#pending.length > 0) this.#arm()
   }

@@ -2,8 +2,10 @@
 // run has left in them. Must not know: how anything is sent.
 import { realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
+import type { PendingBatch } from '../batch/batch-record.ts'
 import type { Input } from './input.ts'
 import { KeptLines } from './kept-lines.ts'
+import { PendingBatches } from './pending-batches.ts'
 import { JobError, reasonOf } from './problem.ts'
 import {
   headerOf,
@@ -64,10 +66,15 @@ export class JobFiles {
   readonly journal: KeptLines
   /** Of the run that has opened them, from 1. */
   readonly run: number
+  /** Batches whose results earlier runs have not taken, or not all of them. */
+  readonly pending: readonly PendingBatch[]
   readonly #failuresLeft: readonly FailureLeft[]
 
   private constructor(
-    files: Pick<JobFiles, 'paths' | 'standing' | 'output' | 'failures' | 'journal' | 'run'>,
+    files: Pick<
+      JobFiles,
+      'paths' | 'standing' | 'output' | 'failures' | 'journal' | 'run' | 'pending'
+    >,
     failuresLeft: readonly FailureLeft[],
   ) {
     this.paths = files.paths
@@ -76,6 +83,7 @@ export class JobFiles {
     this.failures = files.failures
     this.journal = files.journal
     this.run = files.run
+    this.pending = files.pending
     this.#failuresLeft = failuresLeft
   }
 
@@ -103,7 +111,11 @@ export class JobFiles {
       const output = await open(paths.output, (bytes, at) => past.answer(bytes, at))
       const failures = await open(paths.failures, (bytes, at) => past.failure(bytes, at))
       const run = past.runs + 1
-      return new JobFiles({ paths, standing, output, failures, journal, run }, past.failures)
+      const pending = past.batches.all
+      return new JobFiles(
+        { paths, standing, output, failures, journal, run, pending },
+        past.failures,
+      )
     } catch (error) {
       for (const lines of opened) await lines.close()
       throw error
@@ -144,6 +156,7 @@ class Past {
   isNew = true
   runs = 0
   readonly failures: FailureLeft[] = []
+  readonly batches = new PendingBatches()
   readonly #paths: JobPaths
   readonly #input: Input
   readonly #standing: Standing
@@ -202,6 +215,16 @@ class Past {
       case 'retried':
         this.#retried.add(`${entry.line}/${entry.run}`)
         this.#standing.retried(entry.line, entry.cost_nano_usd)
+        break
+      case 'batch':
+        for (const { id, worst_nano_usd: worst } of entry.payloads) {
+          const line = this.#input.lineOf(id)
+          if (line !== undefined) this.#standing.start(line, worst)
+        }
+        this.batches.follow(entry)
+        break
+      default:
+        this.batches.follow(entry)
     }
   }
 

@@ -2,6 +2,7 @@
 // outcome in the end, whatever ends a run, and why a run has ended. Must not know: how prompts are sent, or
 // how anything is shown.
 import type { Clock } from '../../core/clock.ts'
+import { BatchOutOfReach, type FleetBatches } from '../batch/batch-record.ts'
 import type {
   Answered,
   BudgetExceeded,
@@ -13,6 +14,7 @@ import type {
 } from '../payload.ts'
 import { GroupedLines } from './grouped-lines.ts'
 import { Input } from './input.ts'
+import { JobBatches } from './job-batches.ts'
 import { checkPlaces, JobFiles, pathsOf } from './job-files.ts'
 import type { KeptLines } from './kept-lines.ts'
 import { JobLock } from './lock.ts'
@@ -25,7 +27,11 @@ import type { Standing } from './standing.ts'
 export interface PromptSender {
   dispatch(
     payloads: AsyncIterable<Payload>,
-    options: { readonly signal: AbortSignal; readonly count: number },
+    options: {
+      readonly signal: AbortSignal
+      readonly count: number
+      readonly batches: FleetBatches
+    },
   ): AsyncIterable<FleetResult>
 }
 
@@ -64,6 +70,9 @@ export type RunEnd =
 /** A prompt that was to be sent again when a long window was used up, of which the run's end tells. */
 const QUOTA_EXHAUSTED = 'quota_exhausted'
 
+/** Of a batch that a killed run was about to create. */
+const NOT_SUBMITTED = 'batch_not_submitted'
+
 export class Job implements AsyncDisposable {
   readonly standing: Standing
   /** Prompts with an outcome before this run. */
@@ -78,6 +87,11 @@ export class Job implements AsyncDisposable {
   readonly #failures: GroupedLines
   /** Ids of prompts that were taken to be sent, and have no outcome. As many as the sender takes at once. */
   readonly #underWay = new Set<string>()
+  readonly #batches: JobBatches
+  /** Prompts that came back from a batch without an answer or a bill: they are sent once more. */
+  #unbatched = 0
+  /** Whether any of them was really sent: then they go alone. */
+  #wasBatchInVain = false
   /** What has ended the run before its prompts did. */
   #end: RunEnd | null = null
   #isClosed = false
@@ -89,9 +103,17 @@ export class Job implements AsyncDisposable {
     this.#lock = lock
     this.standing = files.standing
     this.doneBefore = this.standing.total - this.standing.open
-    this.lost = this.standing.lost()
     this.#answers = this.#grouped(files.output)
     this.#failures = this.#grouped(files.failures)
+    this.#batches = new JobBatches({
+      journal: files.journal,
+      pending: files.pending,
+      standing: files.standing,
+      lineOf: (id) => input.lineOf(id),
+      onJoined: (id) => this.#underWay.delete(id),
+      kept: async () => (await this.#answers.flush()) && (await this.#failures.flush()),
+    })
+    this.lost = this.standing.lost()
   }
 
   /**
@@ -119,7 +141,12 @@ export class Job implements AsyncDisposable {
 
   /** Prompts that are being sent or wait for it. */
   get underWay(): number {
-    return this.#underWay.size
+    return this.#underWay.size + this.inBatches
+  }
+
+  /** Those of them that are in a batch, or wait for one. */
+  get inBatches(): number {
+    return this.#batches.size
   }
 
   /** Spent by outcomes, and at most by what was lost. Nano-dollars. */
@@ -131,7 +158,12 @@ export class Job implements AsyncDisposable {
   async run(sender: PromptSender, options: RunOptions): Promise<RunEnd> {
     const { standing } = this
     try {
-      if (standing.open > 0) await this.#dispatch(sender, options)
+      if (standing.open > 0 && (await this.#noteRun())) await this.#dispatch(sender, options, true)
+      const { stop, abort } = options
+      while (this.#unbatched > 0 && !this.#end && !stop.aborted && !abort.aborted) {
+        this.#unbatched = 0
+        await this.#dispatch(sender, options, !this.#wasBatchInVain)
+      }
     } finally {
       await this.#closeFiles()
     }
@@ -148,24 +180,32 @@ export class Job implements AsyncDisposable {
     this.#lock[Symbol.dispose]()
   }
 
-  async #dispatch(sender: PromptSender, options: RunOptions): Promise<void> {
+  #noteRun(): Promise<boolean> {
     const { clock, about } = this.#options
     const { run } = this.#files
     const at = new Date(clock.now()).toISOString()
-    const isWritten = await this.#noted(journalLine({ kind: 'run', run, at, options: about }))
-    if (!isWritten) return
-    const payloads = this.#payloads(options.stop)
-    const { abort } = options
+    return this.#noted(journalLine({ kind: 'run', run, at, options: about }))
+  }
+
+  async #dispatch(sender: PromptSender, options: RunOptions, canWait: boolean): Promise<void> {
+    const { stop, abort } = options
+    const payloads = this.#payloads(stop, canWait)
     try {
       for await (const result of sender.dispatch(payloads, {
         signal: abort,
-        count: this.standing.open,
+        count: this.standing.open - this.inBatches,
+        batches: this.#batches.handOver(stop),
       }))
         await this.#take(result, abort)
       if (!abort.aborted) await this.#noteUnsent()
     } catch (error) {
       // Whoever wanted no more results has got none.
-      if (!abort.aborted || error !== abort.reason) throw error
+      if (abort.aborted && error === abort.reason) return
+      if (error instanceof BatchOutOfReach) {
+        const { status, message } = error
+        this.#end ??= { kind: 'shut_out', status, message }
+      } else if (error instanceof JobError) this.#break(error)
+      else throw error
     }
   }
 
@@ -176,9 +216,10 @@ export class Job implements AsyncDisposable {
   }
 
   /** The open prompts, each noted before it is handed over. Never throws: what goes wrong ends the run. */
-  async *#payloads(stop: AbortSignal): AsyncGenerator<Payload> {
+  async *#payloads(stop: AbortSignal, canWait: boolean): AsyncGenerator<Payload> {
     const { standing } = this
-    const lines = this.#input.read((line) => standing.isOpen(line))
+    const isWanted = (line: number): boolean => standing.isOpen(line) && !this.#batches.has(line)
+    const lines = this.#input.read(isWanted)
     try {
       for await (const read of lines) {
         if (stop.aborted || this.#end) return
@@ -195,7 +236,7 @@ export class Job implements AsyncDisposable {
         const note = journalLine({ kind: 'started', id, worst_nano_usd: worst })
         if (!(await this.#noted(note))) return
         this.#underWay.add(id)
-        yield read.payload
+        yield canWait ? read.payload : { ...read.payload, withinMs: 0 }
       }
     } catch (error) {
       this.#break(error)
@@ -210,6 +251,7 @@ export class Job implements AsyncDisposable {
       case 'failed':
         if (!this.#isLeftOpen(result, abort))
           await this.#keep(this.#failures, result, failureLine(result, this.#placeOf(result)))
+        else if (result.via === 'batch') await this.#takeOut(result)
         // Some of it may have to be paid: for the journal it stays begun.
         else if (result.costNanoUsd !== 0) this.#underWay.delete(result.id)
         break
@@ -218,12 +260,19 @@ export class Job implements AsyncDisposable {
     }
   }
 
+  /** What has cost something, or may have, stays begun for the journal. */
+  async #takeOut(result: Failed): Promise<void> {
+    this.#batches.delete(this.#placeOf(result).line)
+    if (result.costNanoUsd === 0) await this.#noted(journalLine({ kind: 'unsent', id: result.id }))
+  }
+
   /** It may count only once it is on the disk. */
   async #keep(file: GroupedLines, result: Answered | Failed, text: string): Promise<void> {
     const { standing } = this
     const { line } = this.#placeOf(result)
     if (!standing.isOpen(line)) throw new Error(`line ${line} was answered twice`)
     this.#underWay.delete(result.id)
+    this.#batches.delete(line)
     file.append(text, () => {
       if (result.kind === 'answered') standing.answer(line, result)
       else standing.fail(line, result)
@@ -232,8 +281,13 @@ export class Job implements AsyncDisposable {
   }
 
   /** Whether a failure says nothing of its prompt, which is to be run another time. */
-  #isLeftOpen({ error }: Failed, abort: AbortSignal): boolean {
+  #isLeftOpen({ error, via, costNanoUsd }: Failed, abort: AbortSignal): boolean {
     if (abort.aborted || error.type === QUOTA_EXHAUSTED) return true
+    if (via === 'batch' && error.isRetryable && costNanoUsd === 0) {
+      this.#unbatched++
+      this.#wasBatchInVain ||= error.type !== NOT_SUBMITTED
+      return true
+    }
     if (!isShutOut(error)) return false
     this.#end ??= { kind: 'shut_out', status: error.status, message: error.message }
     return true

@@ -9,6 +9,8 @@ export class KeptLines {
   readonly #file: FileHandle
   /** Up to here the file has whole lines. */
   #end = 0
+  /** Settles with the last write that was begun. */
+  #written: Promise<unknown> = Promise.resolve()
 
   private constructor(path: string, file: FileHandle) {
     this.path = path
@@ -44,10 +46,18 @@ export class KeptLines {
 
   /**
    * Behind this and a kill of the process the lines are there; behind a power cut only once `sync` is done.
+   * One write after the other, whoever asks.
    *
    * @throws JobError when they cannot be written
    */
-  async write(text: string): Promise<void> {
+  write(text: string): Promise<void> {
+    const written = this.#written.then(() => this.#append(text))
+    // Whoever has asked is told of what goes wrong; the next one tries.
+    this.#written = written.catch(() => {})
+    return written
+  }
+
+  async #append(text: string): Promise<void> {
     const bytes = Buffer.from(text)
     // Always behind the last whole line: what a failed write has left is written over.
     for (let done = 0; done < bytes.length; ) {

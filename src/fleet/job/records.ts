@@ -34,8 +34,9 @@ export function badLine(id: string, why: string, place: { line: number; run: num
   return line({ id, ...place, error, cost_usd: 0, latency_ms: 0, attempts: 0 })
 }
 
-function effortOf({ costNanoUsd, latencyMs, attempts }: Answered | Failed) {
-  return { cost_usd: usdOf(costNanoUsd), latency_ms: Math.round(latencyMs), attempts }
+function effortOf({ costNanoUsd, latencyMs, attempts, via }: Answered | Failed) {
+  const effort = { cost_usd: usdOf(costNanoUsd), latency_ms: Math.round(latencyMs), attempts }
+  return via === undefined ? effort : { ...effort, via }
 }
 
 function usageOf({ input, cacheRead, cacheWrite, output }: TokensUsed) {
@@ -96,6 +97,17 @@ const journalSchema = z.discriminatedUnion('kind', [
     run: z.int().min(1),
     cost_nano_usd: z.number(),
   }),
+  // A batch is about to be created; its id, once it has one; and that nothing of it is missing any more.
+  z.object({
+    kind: z.literal('batch'),
+    sent_at: z.number(),
+    size: z.int().min(1),
+    payloads: z.array(
+      z.object({ id: z.string(), index: z.int(), worst_nano_usd: z.number().nullable() }),
+    ),
+  }),
+  z.object({ kind: z.literal('batch_created'), sent_at: z.number(), batch_id: z.string() }),
+  z.object({ kind: z.literal('batch_ended'), sent_at: z.number() }),
 ])
 
 /** A line of the journal. */

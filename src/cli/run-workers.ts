@@ -1,0 +1,90 @@
+// headgate run --workers: has a job's prompts sent by workers. Owns: what such a run needs and may not be
+// told, and opening what leads to the workers. Must not know: files, or how workers send.
+import type { Clock } from '../core/clock.ts'
+import type { FleetEvent } from '../fleet/events.ts'
+import type { MessageParams } from '../fleet/payload.ts'
+import { Purse } from '../fleet/purse.ts'
+import { jobKeyOf } from '../fleet/workers/job-key.ts'
+import { PromptQueue } from '../fleet/workers/prompt-queue.ts'
+import { WorkersSender } from '../fleet/workers/workers-sender.ts'
+import { ConfigError } from '../policy/problem.ts'
+import type { Settings } from '../policy/settings.ts'
+import type { RedisStoreAddress } from '../policy/store-address.ts'
+import type { RunFlags } from './run-flags.ts'
+import type { JobFleet } from './run-fleet.ts'
+
+export interface JobWorkersOptions {
+  readonly settings: Settings
+  readonly flags: RunFlags
+  /** Nano-dollars that may be spent from now on; null where nothing bounds them. */
+  readonly moneyLeft: number | null
+  readonly clock: Clock
+  readonly journalPath: string
+  readonly worstOf: (params: MessageParams) => number | null
+  readonly answersKept: () => number
+  readonly isFinished: () => boolean
+  readonly stop: AbortSignal
+  readonly warned: (sentence: string) => void
+  readonly onEvent: (event: FleetEvent) => void
+}
+
+/** @throws ConfigError where the store is one that nobody shares */
+export function sharedStore({ store }: Settings, flag: string): RedisStoreAddress {
+  if (store.kind !== 'memory') return store
+  throw new ConfigError([`${flag}: needs a store that machines share: write --store redis://…`])
+}
+
+/** @throws ConfigError for a store that nobody shares, and for flags that only a worker can follow */
+export function checkWorkers({ lane, longWindows, within }: RunFlags, settings: Settings): void {
+  sharedStore(settings, '--workers')
+  const problems: string[] = []
+  if (lane !== 'low') problems.push('--lane: is for those who send: give it to the workers')
+  if (longWindows !== 'wait')
+    problems.push('--long-windows: workers always wait: leave it out with --workers')
+  if (within !== undefined)
+    problems.push('--within: workers send no batches: leave it out with --workers')
+  if (problems.length > 0) throw new ConfigError(problems)
+}
+
+export async function openJobWorkers(options: JobWorkersOptions): Promise<JobFleet> {
+  const { settings, flags, moneyLeft, clock, journalPath, warned } = options
+  const { worstOf, answersKept, isFinished, stop, onEvent } = options
+  const address = sharedStore(settings, '--workers')
+  const queue = await PromptQueue.open(address, connectionTrouble(address, warned))
+  const { maxInFlight, maxSpendUsd } = flags
+  const sender = new WorkersSender({
+    queue,
+    clock,
+    purse: new Purse(moneyLeft ?? Number.POSITIVE_INFINITY),
+    maxSpendUsd: maxSpendUsd ?? Number.POSITIVE_INFINITY,
+    maxInFlight: maxInFlight === 'auto' ? Number.POSITIVE_INFINITY : maxInFlight,
+    worstOf,
+    jobKey: () => jobKeyOf(journalPath),
+    answersKept,
+    isFinished,
+    stop,
+    onEvent,
+  })
+  return {
+    sender,
+    waitsFor: async () => (sender.waitsForWorkers ? { what: 'a worker', until: null } : null),
+    close: () => sender.close(),
+  }
+}
+
+/** Says nothing to people, and makes a kind of trouble many. */
+const ENTRY_NAME = /\bp[0-9a-f]{16}-[0-9a-f]{64}\b/g
+
+/** Tells of each kind of trouble once: the connection is tried again and again. */
+export function connectionTrouble(
+  { shown }: RedisStoreAddress,
+  warned: (sentence: string) => void,
+): (error: unknown) => void {
+  let last = ''
+  return (error) => {
+    const message = error instanceof Error ? error.message : String(error)
+    const why = message.replace(ENTRY_NAME, 'a prompt')
+    if (why !== last) warned(`the store ${shown}: ${why}`)
+    last = why
+  }
+}
