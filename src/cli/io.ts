@@ -41,11 +41,14 @@ export function systemIo(): Io {
   }
 }
 
+/** Nobody reads any more: a pipe, a terminal or a connection was closed. */
+const GONE: ReadonlySet<string> = new Set(['EPIPE', 'EIO', 'ENXIO', 'ECONNRESET'])
+
 function untilBroken(streams: readonly NodeJS.WriteStream[]): AbortSignal {
   const broken = new AbortController()
   for (const stream of streams) {
     stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error
+      if (!GONE.has(error.code ?? '')) throw error
       broken.abort()
     })
   }

@@ -290,6 +290,10 @@ export class DispatchRun {
     task.attempts += attempts
     if (ended.kind === 'left') {
       purse.giveBack(task.worstNanoUsd ?? 0)
+      if (ended.isUnpaid) {
+        task.cost(task.worstNanoUsd)
+        purse.spend(task.worstNanoUsd ?? 0)
+      }
       this.#changes.tell()
       return this.#leftBehind(task)
     }
@@ -341,7 +345,7 @@ export class DispatchRun {
       costNanoUsd,
       retryAt: this.#now,
     })
-    if (!purse.has(0)) sending.leave()
+    if (!purse.has(0)) sending.leave({ isPaid: true })
   }
 
   /** Sets aside the most that a sending can cost. False when there will never be so much, or nothing more is sent. */

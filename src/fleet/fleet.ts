@@ -179,6 +179,10 @@ function apiKeyOf({ apiKey }: FleetSettings, settings: Settings | null): string 
     apiKey ?? settings?.providers.anthropic.apiKey ?? process.env.ANTHROPIC_API_KEY ?? null
   if (found === null || found === '')
     throw new ConfigError(['apiKey: is missing: give it, or set ANTHROPIC_API_KEY'])
+  if (!/^[\x21-\x7e]+$/.test(found))
+    throw new ConfigError([
+      'apiKey: is no key: no header can carry a space, a line end or such a letter',
+    ])
   return found
 }
 

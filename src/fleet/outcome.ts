@@ -51,12 +51,14 @@ function refused(
   return { kind: 'failure', error, retryAfterMs, mayHaveCost }
 }
 
+const messageSchema = z.looseObject({ type: z.literal('message') })
+
 type Answer = Extract<Ended, { kind: 'answered' }>
 
 function answerOf({ status, headers, body, queuedMs, model }: Answer, provider: Provider): Outcome {
   const response = parsed(body)
-  if (response === undefined) {
-    const message = `The answer is no JSON: ${excerpt(body)}`
+  if (status >= 300 || !messageSchema.safeParse(response).success) {
+    const message = `The answer is no message: ${excerpt(body)}`
     const error = { status, type: 'bad_answer', message, isRetryable: true }
     return { kind: 'failure', error, retryAfterMs: null, mayHaveCost: true }
   }

@@ -20,8 +20,8 @@ export type Ended =
   | { readonly kind: 'refused'; readonly refusal: Refusal }
   /** The answer broke off, or was longer than any answer is. */
   | { readonly kind: 'broke_off'; readonly status: number; readonly refusal: Refusal }
-  /** Nobody wanted it any more. */
-  | { readonly kind: 'left' }
+  /** Nobody wanted it any more. `isUnpaid`: it was under way, and may cost what was set aside. */
+  | { readonly kind: 'left'; readonly isUnpaid: boolean }
 
 export interface SendingOptions {
   /** It stands in line, or again. */
@@ -124,10 +124,11 @@ export class Sending implements Caller {
     this.#end({ kind: 'broke_off', status: this.#status, refusal })
   }
 
-  /** Leaves the line, or ends the request, at once. */
-  leave(): void {
+  /** Leaves the line, or ends the request, at once. @param isPaid whether what is under way is counted already */
+  leave({ isPaid = false } = {}): void {
+    const isUnpaid = !isPaid && !this.isStanding
     this.#call?.abandon()
-    this.#end({ kind: 'left' })
+    this.#end({ kind: 'left', isUnpaid })
   }
 
   #end(ended: Ended): void {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Limit } from '../../src/core/limit.ts'
 import type { FleetResult, PayloadInput } from '../../src/fleet/payload.ts'
+import { Purse } from '../../src/fleet/purse.ts'
 import { all, answer, MODEL, payloads, type Reply, VirtualJob } from './virtual-job.ts'
 
 const perMinute = (amount: number): Limit => ({
@@ -186,6 +187,26 @@ describe('payloads and results', () => {
     job.clock.schedule(job.clock.now() + 1000, () => controller.abort(new Error('enough')))
     await expect(job.drive(reading)).rejects.toThrow('enough')
     expect({ inFlight: job.inFlight, left: job.dispatcher.size }).toEqual({ inFlight: 0, left: 0 })
+  })
+})
+
+describe('what was under way when a job was left', () => {
+  it('counts at its worst, and what stood in line costs nothing', async () => {
+    const job = new VirtualJob({ script: () => answer(100_000), limits: [perMinute(2)] })
+    const purse = new Purse(1e9)
+    const controller = new AbortController()
+    const reading = all(job.run(payloads(10), { purse }).results(controller.signal))
+    job.clock.schedule(job.clock.now() + 1000, () => controller.abort(new Error('enough')))
+    await expect(job.drive(reading)).rejects.toThrow('enough')
+    expect(job.sentAt).toHaveLength(2)
+    const first = new Purse(Number.POSITIVE_INFINITY)
+    const alone = new VirtualJob({ script: () => answer(100_000), limits: [perMinute(2)] })
+    const leaving = new AbortController()
+    const one = all(alone.run(payloads(1), { purse: first }).results(leaving.signal))
+    alone.clock.schedule(alone.clock.now() + 1000, () => leaving.abort(new Error('enough')))
+    await expect(alone.drive(one)).rejects.toThrow('enough')
+    expect(first.spent).toBeGreaterThan(0)
+    expect([purse.spent, purse.hasSetAside]).toEqual([2 * first.spent, false])
   })
 })
 

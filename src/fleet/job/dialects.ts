@@ -73,7 +73,22 @@ function readPrompt(givenId: unknown, given: unknown, idName: string): LineRead 
   }
   // An answer comes as one document here, whether its request would have had it streamed or not.
   const { stream: _, ...rest } = params.data
+  if (isTooDeep(rest)) return bad('is nested too deeply to be sent', named)
   return { kind: 'prompt', id: named, params: rest }
+}
+
+/** Far beyond any prompt. What is much deeper can be read, and not be written again. */
+const DEEPEST = 500
+
+function isTooDeep(params: object): boolean {
+  let level: unknown[] = [params]
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > DEEPEST) return true
+    level = level.flatMap((value) =>
+      typeof value === 'object' && value !== null ? Object.values(value) : [],
+    )
+  }
+  return false
 }
 
 const bad = (why: string, id: string | null = null): LineRead => ({ kind: 'bad', id, why })

@@ -128,6 +128,12 @@ describe('what is wrong', () => {
     expect(await problemsOf(Buffer.from([0x22, 0xff, 0x22, 0x0a]))).toEqual(['1: is not UTF-8'])
   })
 
+  it('is nested too deeply to be written again', async () => {
+    const deep = `${'['.repeat(9000)}${']'.repeat(9000)}`
+    const line = `{"id":"deep","model":"m","max_tokens":5,"messages":[{"role":"user","content":${deep}}]}`
+    expect(await problemsOf(`${line}\n`)).toEqual([expect.stringContaining('nested too deeply')])
+  })
+
   it('is told twenty times, and then counted', async () => {
     const problems = await problemsOf('x\n'.repeat(1000))
     expect(problems).toHaveLength(21)

@@ -30,8 +30,15 @@ export class KeptLines {
     const kept = new KeptLines(path, file)
     try {
       for await (const { bytes, number, offset, isWhole } of linesOf(file, ANY_LENGTH)) {
-        if (!isWhole) break
         const length = bytes?.length ?? 0
+        if (!isWhole) {
+          if (!bytes || !isRecord(bytes)) break
+          // Somebody's editor has left out its end: nothing is missing of what it says.
+          kept.#end = offset + length
+          await kept.#append('\n')
+          onLine(bytes, number)
+          break
+        }
         kept.#end = offset + length + 1
         if (bytes && length > 0) onLine(bytes, number)
       }
@@ -117,4 +124,14 @@ async function opened(path: string): Promise<FileHandle> {
   if (stat.isFile()) return file
   await file.close()
   throw new JobError('input', [`${path}: is not a file: answers cannot be kept in it`])
+}
+
+/** Whether a line without an end is all of a record, rather than what was written of one. */
+function isRecord(bytes: Buffer): boolean {
+  try {
+    const value: unknown = JSON.parse(bytes.toString('utf8'))
+    return typeof value === 'object' && value !== null
+  } catch {
+    return false
+  }
 }
