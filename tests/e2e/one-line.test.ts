@@ -60,6 +60,7 @@ async function work(gate: Harness, language: Language, worker: Worker): Promise<
     SECONDS_TO_WORK: String(SECONDS),
     FLOW: flow,
     LANE: lane,
+    PYTHONDONTWRITEBYTECODE: '1',
   }
   const child = spawn(command, args, { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'inherit'] })
   let output = ''
