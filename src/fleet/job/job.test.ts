@@ -3,6 +3,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
 import { realClock } from '../../core/clock.ts'
+import { NOT_SENT_AGAIN } from '../outcome.ts'
 import type { Answered, Failed, FleetResult, Payload } from '../payload.ts'
 import { Job, type JobOptions, type PromptSender, type RunEnd } from './job.ts'
 import { JobError } from './problem.ts'
@@ -306,6 +307,20 @@ describe('a run', () => {
     expect(await idsIn(files.output)).toEqual(['p0'])
     // What was taken to be sent, and was not, has cost nothing.
     expect((await open(files)).spentNanoUsd).toBe(2 * MICRO)
+  })
+
+  it('leaves a prompt open that was to be sent again when it stopped', async () => {
+    const files = await place(2)
+    const spent = { kind: 'budget_exceeded', spentNanoUsd: MICRO, maxSpendUsd: 1 } as const
+    const stopped = (id: string) => ({ ...failed(id), error: NOT_SENT_AGAIN })
+    await run(
+      await open(files),
+      sending((id) => (id === 'p0' ? stopped(id) : spent)),
+    )
+    expect(await idsIn(files.failures)).toEqual([])
+    const rest = sending(answered)
+    expect(await run(await open(files), rest)).toEqual({ kind: 'finished' })
+    expect(rest.sent).toEqual(['p0', 'p1'])
   })
 
   it('says so when prompts were left without an outcome', async () => {

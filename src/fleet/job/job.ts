@@ -67,8 +67,8 @@ export type RunEnd =
   /** The files can't be read or written any more. */
   | { readonly kind: 'broken'; readonly problems: readonly string[] }
 
-/** A prompt that was to be sent again when a long window was used up, of which the run's end tells. */
-const QUOTA_EXHAUSTED = 'quota_exhausted'
+/** A prompt that was to be sent again when money or a long window was used up, of which the run's end tells. */
+const STOPPED = 'stopped'
 
 /** Of a batch that a killed run was about to create. */
 const NOT_SUBMITTED = 'batch_not_submitted'
@@ -282,7 +282,7 @@ export class Job implements AsyncDisposable {
 
   /** Whether a failure says nothing of its prompt, which is to be run another time. */
   #isLeftOpen({ error, via, costNanoUsd }: Failed, abort: AbortSignal): boolean {
-    if (abort.aborted || error.type === QUOTA_EXHAUSTED) return true
+    if (abort.aborted || error.type === STOPPED) return true
     if (via === 'batch' && error.isRetryable && costNanoUsd === 0) {
       this.#unbatched++
       this.#wasBatchInVain ||= error.type !== NOT_SUBMITTED
