@@ -2,9 +2,14 @@
 // answers. Must not know: rate limits, which are another kind of no.
 import type { EpochMs } from './clock.ts'
 
-/** One burst of refusals is one message: cut once for all that were in flight together. */
-const CUT_AT_MOST_EVERY_MS = 1000
-const CUT_TO = 0.7
+/** What one answer weighs among those before it: about the last twenty count. */
+const NEWS = 0.05
+/** Where so many of them are overload answers, there is too much under way. Fewer have other reasons. */
+const STRAINED = 0.125
+/** Of a place, by one overload. */
+const MOST_TAKEN = 0.5
+/** What was borne before is come back to quickly, up to this part of it. */
+const QUICKLY_UP_TO = 0.9
 /** Without another overload for so long, the provider is trusted as before. */
 const FORGET_AFTER_MS = 300_000
 /** First answers this much slower than usual say that more load is unwelcome. */
@@ -12,10 +17,18 @@ const SLOW_BY = 2
 const SHORT_TERM = 0.2
 const LONG_TERM = 0.02
 
-/** Additive increase, multiplicative decrease; unlimited until the first overload. */
+/**
+ * Additive increase, and a decrease that follows the share of overload answers: providers give some whatever
+ * is sent to them, and a bound that bends to each of those costs more than they do. Unlimited up to the first
+ * strain.
+ */
 export class AdaptiveConcurrency {
   #limit = Number.POSITIVE_INFINITY
-  #cutAt: EpochMs = Number.NEGATIVE_INFINITY
+  #overloadedAt: EpochMs = Number.NEGATIVE_INFINITY
+  /** Of overload answers among the last ones. */
+  #share = 0
+  /** How many were under way when the last strain began. */
+  #borne = 0
   #usualMs: number | null = null
   #recentMs = 0
 
@@ -25,7 +38,7 @@ export class AdaptiveConcurrency {
 
   /** Whether an overload is recent enough to matter. */
   remembers(now: EpochMs): boolean {
-    return now - this.#cutAt <= FORGET_AFTER_MS
+    return now - this.#overloadedAt <= FORGET_AFTER_MS
   }
 
   admits(inFlight: number): boolean {
@@ -33,17 +46,32 @@ export class AdaptiveConcurrency {
   }
 
   overloaded(inFlight: number, now: EpochMs): void {
-    if (now - this.#cutAt < CUT_AT_MOST_EVERY_MS) return
-    this.#cutAt = now
-    this.#limit = Math.max(1, Math.min(this.#limit, inFlight) * CUT_TO)
+    this.#overloadedAt = now
+    const wasStrained = this.#isStrained
+    this.#share += (1 - this.#share) * NEWS
+    if (this.#isStrained && !wasStrained)
+      this.#limit = this.#borne = Math.min(this.#limit, inFlight)
+    // So that a round of nothing else halves it. Rare ones take less.
+    const taken = MOST_TAKEN * Math.min(1, this.#share / STRAINED)
+    this.#limit = Math.max(1, this.#limit - taken)
   }
 
   /** @param firstAnswerMs how long the answer took to begin, where that says something of load. */
   succeeded(firstAnswerMs: number | null, now: EpochMs): void {
     if (firstAnswerMs !== null) this.#learn(firstAnswerMs)
+    this.#share -= this.#share * NEWS
     if (this.#limit === Number.POSITIVE_INFINITY) return
     if (!this.remembers(now)) this.#limit = Number.POSITIVE_INFINITY
-    else if (!this.#isSlow()) this.#limit += 1 / this.#limit
+    else if (!this.#isSlow()) this.#grow()
+  }
+
+  get #isStrained(): boolean {
+    return this.#share >= STRAINED
+  }
+
+  #grow(): void {
+    const isUntried = this.#isStrained || this.#limit >= this.#borne * QUICKLY_UP_TO
+    this.#limit += isUntried ? 1 / this.#limit : 1
   }
 
   #learn(firstAnswerMs: number): void {

@@ -449,15 +449,17 @@ export function cases(underTest: StoreUnderTest): void {
       }
     })
 
-    it('bounds how many are in flight', async () => {
+    it('bounds how many are in flight, once there are many of them', async () => {
       const line = await open({ limits: [slots(100)] })
       const ids: string[] = []
       for (let count = 0; count < 10; count++) ids.push(await line.add())
-      await line.bounce(ids[0] ?? '', overloaded)
+      for (const id of ids.slice(0, 2)) await line.bounce(id, overloaded)
+      expect((await line.snapshot())?.concurrencyLimit).toBeNull()
+      await line.bounce(ids[2] ?? '', overloaded)
       expect((await line.snapshot())?.concurrencyLimit).toBe(7)
       const placement = await line.enqueue({})
       expect(placement).toMatchObject({ kind: 'waiting', boundBy: { kind: 'overload' } })
-      for (const id of ids.slice(1, 4)) await line.settle(id)
+      await line.settle(ids[3] ?? '')
       expect(line.pushed.length).toBe(1)
     })
   })

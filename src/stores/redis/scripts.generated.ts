@@ -974,28 +974,43 @@ end
 local overload
 do
 overload = {}
-local CUT_AT_MOST_EVERY_MS = 1000
-local CUT_TO = 0.7
+local NEWS = 0.05
+local STRAINED = 0.125
+local MOST_TAKEN = 0.5
+local QUICKLY_UP_TO = 0.9
 local FORGET_AFTER_MS = 300000
 local SLOW_BY = 2
 local SHORT_TERM = 0.2
 local LONG_TERM = 0.02
 function overload.new()
-  return { limit = math.huge, cut_at = -math.huge, usual_ms = -1, recent_ms = 0 }
+  return {
+    limit = math.huge,
+    overloaded_at = -math.huge,
+    share = 0,
+    borne = 0,
+    usual_ms = -1,
+    recent_ms = 0,
+  }
 end
 function overload.remembers(o, now)
-  return now - o.cut_at <= FORGET_AFTER_MS
+  return now - o.overloaded_at <= FORGET_AFTER_MS
 end
 function overload.idle_in_ms(gate)
-  return math.max(0, gate.overload.cut_at + FORGET_AFTER_MS - gate.now)
+  return math.max(0, gate.overload.overloaded_at + FORGET_AFTER_MS - gate.now)
 end
 function overload.admits(o, in_flight)
   return in_flight == 0 or in_flight + 1 <= o.limit
 end
 function overload.overloaded(o, in_flight, now)
-  if now - o.cut_at < CUT_AT_MOST_EVERY_MS then return end
-  o.cut_at = now
-  o.limit = math.max(1, math.min(o.limit, in_flight) * CUT_TO)
+  local was_strained = o.share >= STRAINED
+  o.overloaded_at = now
+  o.share = o.share + (1 - o.share) * NEWS
+  if o.share >= STRAINED and not was_strained then
+    o.borne = math.min(o.limit, in_flight)
+    o.limit = o.borne
+  end
+  local taken = MOST_TAKEN * math.min(1, o.share / STRAINED)
+  o.limit = math.max(1, o.limit - taken)
 end
 local function learn(o, first_answer_ms)
   if o.usual_ms < 0 then
@@ -1004,13 +1019,18 @@ local function learn(o, first_answer_ms)
   o.recent_ms = o.recent_ms + (first_answer_ms - o.recent_ms) * SHORT_TERM
   o.usual_ms = o.usual_ms + (first_answer_ms - o.usual_ms) * LONG_TERM
 end
+local function grow(o)
+  local is_untried = o.share >= STRAINED or o.limit >= o.borne * QUICKLY_UP_TO
+  o.limit = o.limit + (is_untried and 1 / o.limit or 1)
+end
 function overload.succeeded(o, first_answer_ms, now)
   if first_answer_ms >= 0 then learn(o, first_answer_ms) end
+  o.share = o.share - o.share * NEWS
   if o.limit == math.huge then return end
   if not overload.remembers(o, now) then
     o.limit = math.huge
   elseif o.usual_ms < 0 or o.recent_ms <= o.usual_ms * SLOW_BY then
-    o.limit = o.limit + 1 / o.limit
+    grow(o)
   end
 end
 end
@@ -1123,7 +1143,7 @@ function limit_codec.write(gate)
   local r, o, all = gate.ramp, gate.overload, gate.meters
   local has_floors = gate.floor_soft ~= 0 or gate.floor_hard ~= 0
   local has_news = gate.learnt_at ~= -math.huge or gate.slow_until ~= -math.huge
-  local was_cut, is_timed = o.cut_at ~= -math.huge, o.usual_ms >= 0
+  local was_overloaded, is_timed = o.overloaded_at ~= -math.huge, o.usual_ms >= 0
   local parts = {
     string.char(
       #all,
@@ -1131,13 +1151,13 @@ function limit_codec.write(gate)
       has_floors and 1 or 0,
       has_news and 1 or 0,
       r.is_open and 0 or 1,
-      was_cut and 1 or 0,
+      was_overloaded and 1 or 0,
       is_timed and 1 or 0
     ),
     has_floors and struct.pack('<dd', gate.floor_soft, gate.floor_hard) or '',
     has_news and struct.pack('<ddB', gate.learnt_at, gate.slow_until, gate.slowed_by) or '',
     r.is_open and '' or write_ramp(r),
-    was_cut and struct.pack('<dd', o.limit, o.cut_at) or '',
+    was_overloaded and struct.pack('<dddd', o.limit, o.overloaded_at, o.share, o.borne) or '',
     is_timed and struct.pack('<dd', o.usual_ms, o.recent_ms) or '',
     gate.learns and underway.write(gate) or '',
   }
@@ -1157,7 +1177,7 @@ local function read_ramp(r, blob, pos)
   return pos
 end
 function limit_codec.read(gate, blob, pos)
-  local meter_count, learns, has_floors, has_news, is_ramping, was_cut, is_timed =
+  local meter_count, learns, has_floors, has_news, is_ramping, was_overloaded, is_timed =
     string.byte(blob, pos, pos + 6)
   pos = pos + 7
   gate.learns, gate.floor_soft, gate.floor_hard = learns == 1, 0, 0
@@ -1167,7 +1187,9 @@ function limit_codec.read(gate, blob, pos)
   if has_floors == 1 then gate.floor_soft, gate.floor_hard, pos = struct.unpack('<dd', blob, pos) end
   if has_news == 1 then pos = read_news(gate, blob, pos) end
   if is_ramping == 1 then pos = read_ramp(gate.ramp, blob, pos) end
-  if was_cut == 1 then o.limit, o.cut_at, pos = struct.unpack('<dd', blob, pos) end
+  if was_overloaded == 1 then
+    o.limit, o.overloaded_at, o.share, o.borne, pos = struct.unpack('<dddd', blob, pos)
+  end
   if is_timed == 1 then o.usual_ms, o.recent_ms, pos = struct.unpack('<dd', blob, pos) end
   if gate.learns then pos = underway.read(gate, blob, pos) end
   local all = {}

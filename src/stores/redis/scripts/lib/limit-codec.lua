@@ -27,7 +27,7 @@ function limit_codec.write(gate)
   local r, o, all = gate.ramp, gate.overload, gate.meters
   local has_floors = gate.floor_soft ~= 0 or gate.floor_hard ~= 0
   local has_news = gate.learnt_at ~= -math.huge or gate.slow_until ~= -math.huge
-  local was_cut, is_timed = o.cut_at ~= -math.huge, o.usual_ms >= 0
+  local was_overloaded, is_timed = o.overloaded_at ~= -math.huge, o.usual_ms >= 0
   local parts = {
     string.char(
       #all,
@@ -35,13 +35,13 @@ function limit_codec.write(gate)
       has_floors and 1 or 0,
       has_news and 1 or 0,
       r.is_open and 0 or 1,
-      was_cut and 1 or 0,
+      was_overloaded and 1 or 0,
       is_timed and 1 or 0
     ),
     has_floors and struct.pack('<dd', gate.floor_soft, gate.floor_hard) or '',
     has_news and struct.pack('<ddB', gate.learnt_at, gate.slow_until, gate.slowed_by) or '',
     r.is_open and '' or write_ramp(r),
-    was_cut and struct.pack('<dd', o.limit, o.cut_at) or '',
+    was_overloaded and struct.pack('<dddd', o.limit, o.overloaded_at, o.share, o.borne) or '',
     is_timed and struct.pack('<dd', o.usual_ms, o.recent_ms) or '',
     gate.learns and underway.write(gate) or '',
   }
@@ -65,7 +65,7 @@ end
 
 -- Fills in a gate. Returns the position after the last byte read.
 function limit_codec.read(gate, blob, pos)
-  local meter_count, learns, has_floors, has_news, is_ramping, was_cut, is_timed =
+  local meter_count, learns, has_floors, has_news, is_ramping, was_overloaded, is_timed =
     string.byte(blob, pos, pos + 6)
   pos = pos + 7
   gate.learns, gate.floor_soft, gate.floor_hard = learns == 1, 0, 0
@@ -75,7 +75,9 @@ function limit_codec.read(gate, blob, pos)
   if has_floors == 1 then gate.floor_soft, gate.floor_hard, pos = struct.unpack('<dd', blob, pos) end
   if has_news == 1 then pos = read_news(gate, blob, pos) end
   if is_ramping == 1 then pos = read_ramp(gate.ramp, blob, pos) end
-  if was_cut == 1 then o.limit, o.cut_at, pos = struct.unpack('<dd', blob, pos) end
+  if was_overloaded == 1 then
+    o.limit, o.overloaded_at, o.share, o.borne, pos = struct.unpack('<dddd', blob, pos)
+  end
   if is_timed == 1 then o.usual_ms, o.recent_ms, pos = struct.unpack('<dd', blob, pos) end
   if gate.learns then pos = underway.read(gate, blob, pos) end
   local all = {}
