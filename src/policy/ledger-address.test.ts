@@ -7,7 +7,7 @@ const here = { env: { HOME: '/home/ada' }, folder: '/srv', platform: 'linux' } a
 describe('the address of a ledger', () => {
   it.each([
     ['off', { kind: 'off', shown: 'off' }],
-    ['sqlite:', USUAL_LEDGER],
+    ['sqlite:', { kind: 'sqlite', path: null, isDefault: false }],
     ['sqlite:./headgate.db', { kind: 'sqlite', path: './headgate.db' }],
     ['sqlite:/var/a b.db', { kind: 'sqlite', path: '/var/a b.db', shown: 'sqlite:/var/a b.db' }],
     ['postgres://db/headgate', { kind: 'postgres', shown: 'postgres://db/headgate' }],
@@ -55,7 +55,9 @@ describe('the file of a ledger', () => {
   })
 
   it('is found from the folder in which the gate runs', () => {
-    expect(locateLedger({ kind: 'sqlite', path: 'a.db', shown: 'sqlite:a.db' }, here)).toEqual({
+    expect(
+      locateLedger({ kind: 'sqlite', path: 'a.db', isDefault: false, shown: 'sqlite:a.db' }, here),
+    ).toEqual({
       kind: 'sqlite',
       file: '/srv/a.db',
       isDefault: false,

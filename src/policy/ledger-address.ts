@@ -23,6 +23,8 @@ export type WrittenLedger =
       readonly kind: 'sqlite'
       /** Null: the usual place. */
       readonly path: string | null
+      /** Nobody has named one. */
+      readonly isDefault: boolean
       readonly shown: string
     }
   | PostgresAddress
@@ -34,21 +36,23 @@ export type LedgerAddress =
       readonly kind: 'sqlite'
       /** Absolute. */
       readonly file: string
-      /** It is the usual place, because none was named. */
+      /** Nobody has named one. */
       readonly isDefault: boolean
       readonly shown: string
     }
   | PostgresAddress
   | NoLedger
 
-export const USUAL_LEDGER: WrittenLedger = { kind: 'sqlite', path: null, shown: 'sqlite:' }
-
 const SQLITE = 'sqlite:'
+
+const IN_USUAL_PLACE = { kind: 'sqlite', path: null, shown: SQLITE } as const
+
+export const USUAL_LEDGER: WrittenLedger = { ...IN_USUAL_PLACE, isDefault: true }
 
 /** `sqlite:`, `sqlite:PATH`, `postgres://…` or `off`. */
 export function parseLedgerAddress(text: string): Parsed<WrittenLedger> {
   if (text === 'off') return { kind: 'parsed', value: { kind: 'off', shown: 'off' } }
-  if (text === SQLITE) return { kind: 'parsed', value: USUAL_LEDGER }
+  if (text === SQLITE) return { kind: 'parsed', value: { ...IN_USUAL_PLACE, isDefault: false } }
   if (text.startsWith(SQLITE)) return sqliteAddress(text.slice(SQLITE.length))
   if (/^postgres(?:ql)?:\/\//.test(text)) return postgresAddress(text)
   return refused('is not a ledger, write sqlite:PATH, one such as postgres://host/database, or off')
@@ -58,7 +62,8 @@ function sqliteAddress(file: string): Parsed<WrittenLedger> {
   if (/^\/\/|^~|^:memory:$/.test(file)) {
     return refused('names no file, write sqlite: and a plain path such as sqlite:./headgate.db')
   }
-  return { kind: 'parsed', value: { kind: 'sqlite', path: file, shown: SQLITE + file } }
+  const value = { kind: 'sqlite', path: file, isDefault: false, shown: SQLITE + file } as const
+  return { kind: 'parsed', value }
 }
 
 function postgresAddress(text: string): Parsed<WrittenLedger> {
@@ -92,7 +97,7 @@ export function locateLedger(written: WrittenLedger, where: Whereabouts): Ledger
   return {
     kind: 'sqlite',
     file,
-    isDefault: written.path === null,
+    isDefault: written.isDefault,
     shown: `${SQLITE}${written.path ?? file}`,
   }
 }
