@@ -32,6 +32,8 @@ export interface AttemptedCall {
   ownHeaders(): OwnHeaders
   /** The call is over, save for its last word to the caller. Returns its price in nano-dollars, where known. */
   settle(outcome: Outcome, status: number): number | null
+  /** Calls back when what it used is on record; at once where its caller does not wait for that. */
+  whenWritten(done: () => void): void
   /** The call waits, and is sent once more. */
   sendAgain(again: Again, says: Observation, status: number): void
   /** No answer will come. */
@@ -127,7 +129,8 @@ export class Attempt implements UpstreamHandler {
     cost.end()
     const isError = this.#status >= 400 || cost.hasFailed
     const price = this.#settle(isError ? 'provider_error' : 'answered')
-    caller.end(price === null ? {} : { 'x-headgate-cost-usd': formatUsd(price) })
+    const trailers = price === null ? {} : { 'x-headgate-cost-usd': formatUsd(price) }
+    this.#call.whenWritten(() => caller.end(trailers))
   }
 
   onFailure(failure: UpstreamFailure): void {

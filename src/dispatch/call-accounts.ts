@@ -36,7 +36,7 @@ export function quotaFor(
 /** Null where nothing is written down. */
 export function moneyFor(
   { ledger, rules, events, follow }: CallContext,
-  { id, provider, operation }: CallRequest,
+  { id, provider, operation, waitsForLedger = false }: CallRequest,
   subject: Subject,
   model: string | null,
   noted: (balances: readonly Balance[]) => void,
@@ -50,6 +50,7 @@ export function moneyFor(
     prices: rules.prices,
     budgets,
     sendsUnpriced: rules.sendsUnpriced || !bindsMoney(subject),
+    setsAsideWorst: waitsForLedger && !bindsMoney(subject),
     follow,
     noted,
     warned: (warnings) => {

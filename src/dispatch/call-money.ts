@@ -1,7 +1,7 @@
 // What one call does in the ledger: money is set aside before it is sent, and what it used is charged
 // after. Owns: when each of these happens, and with which figures. Must not know: the line, the store,
 // how the ledger keeps anything.
-import type { EpochMs } from '../core/clock.ts'
+import type { Clock, EpochMs } from '../core/clock.ts'
 import type { Usage } from '../core/prompt.ts'
 import {
   type Balance,
@@ -27,6 +27,8 @@ export interface MoneyOptions {
   readonly budgets: readonly Budget[]
   /** Whether a call is sent that budgets bind and whose price is not known. */
   readonly sendsUnpriced: boolean
+  /** Whether the most that the call can cost is set aside, and charged where nobody tells what it used. */
+  readonly setsAsideWorst: boolean
   readonly follow: (operation: Promise<unknown>) => void
   readonly warned: (warnings: readonly BudgetWarning[]) => void
   /** What was noted stands in the record; these are the budgets in shadow mode. */
@@ -37,6 +39,9 @@ export type MoneyAnswer =
   | { readonly kind: 'reserved'; readonly balances: readonly Balance[] }
   | { readonly kind: 'over_budget'; readonly balance: Balance; readonly needed: number }
   | { readonly kind: 'price_unknown' }
+
+/** So long a ledger that is slow to write keeps an answer from a caller that waits for it. */
+const WRITES_WITHIN_MS = 10_000
 
 const NOTHING_USED: Usage = {
   inputTokens: 0,
@@ -52,6 +57,9 @@ export class CallMoney {
   #budgets: readonly Budget[]
   #isReserved = false
   #reservedAt: EpochMs = 0
+  /** What it costs at least where that is only guessed. */
+  #leastGuess = 0
+  #settling: Promise<void> | null = null
 
   constructor(call: LedgerCall, options: MoneyOptions) {
     this.#call = call
@@ -113,26 +121,26 @@ export class CallMoney {
     }
   }
 
-  /** As `reserve`, where nobody's permission is needed, and nobody waits: a crash loses nothing that was sent. */
-  note(forecast: UsageForecast, now: EpochMs): void {
+  /**
+   * As `reserve`, where nobody's permission is needed. Resolves when it stands in the record, or cannot at
+   * present: a crash forgets what was sent before.
+   */
+  async note(forecast: UsageForecast, now: EpochMs): Promise<void> {
     if (this.#isReserved) return
     this.#isReserved = true
     this.#reservedAt = now
-    const { ledger, follow, noted, warned } = this.#options
+    const { ledger, noted, warned } = this.#options
     const budgets = this.#budgets
     const amount = this.#amountOf(forecast, now) ?? 0
-    follow(
-      ledger.reserve({ call: this.#call, at: now, amount, budgets }).then(
-        (answer) => {
-          warned(answer.warnings)
-          if (answer.kind === 'reserved') noted(answer.balances)
-        },
-        (error: unknown) => {
-          // What it uses is written down at its end, whenever that is possible.
-          if (!(error instanceof LedgerUnavailable)) throw error
-        },
-      ),
-    )
+    if (this.#options.setsAsideWorst) this.#leastGuess = amount
+    try {
+      const answer = await ledger.reserve({ call: this.#call, at: now, amount, budgets })
+      warned(answer.warnings)
+      if (answer.kind === 'reserved') noted(answer.balances)
+    } catch (error) {
+      // What it uses is written down at its end, whenever that is possible.
+      if (!(error instanceof LedgerUnavailable)) throw error
+    }
   }
 
   /** An attempt failed, and will be repeated. @param used null where it can have cost nothing. */
@@ -153,8 +161,20 @@ export class CallMoney {
     this.#isReserved = false
     const { ledger, follow, warned } = this.#options
     const event = this.#eventOf(attempt, outcome, used ?? NOTHING_USED, isExact)
-    follow(ledger.settle(event).then(({ warnings }) => warned(warnings)))
+    this.#settling = ledger.settle(event).then(({ warnings }) => warned(warnings))
+    follow(this.#settling)
     return event.cost
+  }
+
+  /** Resolves when what it used stands in the record, or cannot soon. */
+  async written(clock: Clock): Promise<void> {
+    if (!this.#settling || !this.#options.ledger.isAvailable) return
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const timer = clock.schedule(clock.now() + WRITES_WITHIN_MS, resolve)
+    // Its failure is told where it is followed.
+    this.#settling.then(resolve, resolve)
+    await promise
+    timer.cancel()
   }
 
   /** The call is not sent after all. */
@@ -168,6 +188,7 @@ export class CallMoney {
   #amountOf({ expected, worst }: UsageForecast, now: EpochMs): number | null {
     const price = this.#priceAt(now)
     if (!price) return null
+    if (this.#options.setsAsideWorst) return costOf(price, worst)
     const binding = this.#budgets.filter(({ isShadow }) => !isShadow)
     const amounts = binding.map(({ amount }) => amount)
     return reservationSize({
@@ -184,13 +205,14 @@ export class CallMoney {
 
   #eventOf(attempt: number, outcome: UsageOutcome, used: Usage, isExact: boolean) {
     const price = this.#priceAt(this.#reservedAt)
+    const least = isExact ? 0 : this.#leastGuess
     return {
       call: this.#call,
       attempt,
       at: this.#reservedAt,
       outcome,
       isExact,
-      cost: price ? costOf(price, used) : isNothing(used) ? 0 : null,
+      cost: price ? Math.max(costOf(price, used), least) : isNothing(used) ? 0 : null,
       inputTokens: used.inputTokens,
       cacheReadTokens: used.cacheReadTokens,
       cacheWriteTokens: used.cacheWriteTokens,
@@ -200,4 +222,5 @@ export class CallMoney {
   }
 }
 
-const isNothing = (used: Usage): boolean => Object.values(used).every((tokens) => tokens === 0)
+const isNothing = (used: Usage): boolean =>
+  used.inputTokens + used.cacheReadTokens + used.cacheWriteTokens + used.outputTokens === 0

@@ -7,6 +7,7 @@ import type { Refusal } from '../core/refusal.ts'
 import type { Identity } from '../policy/subject.ts'
 import type { Headers, Operation, Provider } from '../providers/provider.ts'
 import type { OwnHeaders } from './limit-headers.ts'
+import type { Again } from './tries.ts'
 import type { UpstreamBase } from './upstream.ts'
 
 /** A call as a door hands it in. */
@@ -36,12 +37,21 @@ export interface CallRequest {
   readonly deadlineAt: EpochMs
   /** How long a caller that wants no stream waits before it gives up and asks again. */
   readonly longestPlainWaitMs: number
+  /**
+   * Whether the ledger has the call before it is sent, at the most that it can cost, and what it used before
+   * the answer ends: for callers that can wait, and may be killed. A ledger that is out of reach holds nobody
+   * up for long. @default false
+   */
+  readonly waitsForLedger?: boolean
 }
 
 /** Where the answer goes. Exactly one of `end`, `refuse` and `fail` comes last. */
 export interface Caller {
-  /** The call stands in line, for the first time or again. `own` is what can be said by now. */
-  waiting(own: OwnHeaders): void
+  /**
+   * The call stands in line, for the first time or again. `own` is what can be said by now; `after` is why it is
+   * sent once more, where it was sent before.
+   */
+  waiting(own: OwnHeaders, after?: Again['reason']): void
   /**
    * The call was sent, the connection broke before any answer, and it is sent again: what was sent may
    * cost as much as an answer does.

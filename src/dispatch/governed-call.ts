@@ -18,7 +18,7 @@ import { bindsMoney, canBeBooked, moneyFor, quotaFor } from './call-accounts.ts'
 import type { CallContext, Waiter } from './call-context.ts'
 import { CallCost, type CostedCall } from './call-cost.ts'
 import { CallLine, type LineWish } from './call-line.ts'
-import type { CallMoney, MoneyAnswer } from './call-money.ts'
+import type { CallMoney, MoneyAnswer, UsageForecast } from './call-money.ts'
 import { fallbacksOf, judge, laneOf } from './call-policy.ts'
 import type { CallRules } from './call-rules.ts'
 import { type AimReason, CallTarget, type Present } from './call-target.ts'
@@ -287,9 +287,9 @@ export class GovernedCall implements AttemptedCall, CostedCall, Waiter, Follower
     if (this.#money && bindsMoney(this.#subject)) this.#foresee(this.#money)
   }
 
-  #showWaiting(): void {
+  #showWaiting(after?: Again['reason']): void {
     this.#context.waits.set(this, Math.min(this.#waitsUntil, this.#looksElsewhereAt))
-    this.caller.waiting(this.ownHeaders())
+    this.caller.waiting(this.ownHeaders(), after)
   }
 
   /** When it has waited so long for the model asked for that another may do. */
@@ -351,12 +351,12 @@ export class GovernedCall implements AttemptedCall, CostedCall, Waiter, Follower
     this.#queuedMs += now - this.#waitingSince
     this.#hasWaited = this.#isStanding
     this.#isStanding = false
-    if (this.#standings || bindsMoney(this.#subject)) {
+    if (this.#standings || bindsMoney(this.#subject) || this.#waitsForLedger) {
       this.#phase = 'reserving'
       this.#reserve().catch((error: unknown) => this.#failToReserve(error))
       return
     }
-    this.#money?.note(this.#cost.forecast(now), now)
+    void this.#note(this.#cost.forecast(now), now)
     this.#send()
   }
 
@@ -366,11 +366,11 @@ export class GovernedCall implements AttemptedCall, CostedCall, Waiter, Follower
     const forecast = this.#cost.forecast(now)
     const isBound = bindsMoney(this.#subject)
     if (this.#context.rules !== this.#rules) this.#rebind()
-    if (!isBound) this.#money?.note(forecast, now)
+    const noting = isBound ? null : this.#note(forecast, now)
     const reserving = isBound ? this.#money?.reserve(forecast, now) : null
     // After a wait they stand otherwise than when it began.
     if (this.#hasWaited && this.#quota) this.#standings = this.#standingsOf(this.#quota)
-    const [answer] = await Promise.all([reserving, this.#standings])
+    const [answer] = await Promise.all([reserving, this.#standings, noting])
     if (this.#phase !== 'reserving') return
     if (answer && answer.kind !== 'reserved') {
       // The turn goes to somebody else: what comes now may take a while.
@@ -384,6 +384,23 @@ export class GovernedCall implements AttemptedCall, CostedCall, Waiter, Follower
     this.#ownHeaders = { ...this.#ownHeaders, ...budgetHeaders(balances) }
     this.#reportShadows(balances)
     this.#send()
+  }
+
+  /** Writes down that it is sent; null where that is not waited for. */
+  #note(forecast: UsageForecast, now: EpochMs): Promise<void> | null {
+    const noting = this.#money?.note(forecast, now) ?? null
+    if (!noting) return null
+    this.#context.follow(noting)
+    // Its failure is told where it is followed.
+    return this.#waitsForLedger ? noting.catch(() => {}) : null
+  }
+
+  /** One that cannot be written at present is not waited for. */
+  get #waitsForLedger(): boolean {
+    const { ledger } = this.#context
+    return (
+      this.#money !== null && this.request.waitsForLedger === true && ledger?.isAvailable === true
+    )
   }
 
   /** Money is asked for by the budgets of this moment, not of the one when the call began to wait. */
@@ -589,7 +606,7 @@ export class GovernedCall implements AttemptedCall, CostedCall, Waiter, Follower
     this.#waitingSince = clock.now()
     this.#attempt = null
     this.#hasLookedElsewhere = false
-    this.#showWaiting()
+    this.#showWaiting(reason)
   }
 
   /** Ends the lease with what the call cost, as far as it is known. */
@@ -602,6 +619,11 @@ export class GovernedCall implements AttemptedCall, CostedCall, Waiter, Follower
     this.#context.follow(this.#store.settle(this.line.resource, this.request.id, actual, isExact))
     events.settled(this.#facts(), outcome, status || null, { ...actual, cost: cost ?? 0 })
     return cost
+  }
+
+  whenWritten(done: () => void): void {
+    if (!this.#money || !this.request.waitsForLedger) done()
+    else this.#context.follow(this.#money.written(this.#context.clock).then(done))
   }
 
   /** No answer came: what was never sent cost nothing, what was sent may have. */

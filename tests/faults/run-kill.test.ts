@@ -1,155 +1,54 @@
-// A job that is killed again and again, at any moment, and begun again by the same command. Must not know:
-// how a job keeps what it has.
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import os from 'node:os'
+// A job that is killed again and again, at any moment, and begun again by the same command: each prompt is
+// answered once, and three books agree on what it cost. Must not know: how a job keeps what it has.
+import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { pathToFileURL } from 'node:url'
-import { afterAll, expect, it } from 'vitest'
-import { z } from 'zod'
-import { realClock } from '../../src/core/clock.ts'
-import { seededRandom } from '../../src/core/random.ts'
-import { type Emulator, startEmulator } from '../../src/emulator/emulator.ts'
-import { costOf, Prices } from '../../src/ledger/prices.ts'
+import Database from 'better-sqlite3'
+import { afterAll, describe, expect, it } from 'vitest'
+import { startGateway } from '../gateway-process.ts'
+import { freshSchema } from '../servers/postgres.ts'
 import { until } from '../servers/until.ts'
+import {
+  allBilled,
+  type Booked,
+  billsOf,
+  bookedFor,
+  booksIn,
+  guesses,
+  pricedPrompts,
+  sum,
+} from './job-money.ts'
+import { AT_ONCE, type KilledJob, KilledJobs } from './killed-job.ts'
 
-const AT_ONCE = 12
-/** Between a process's start and its end, in answers; 0: as soon as it has begun. */
-const LONGEST_LIFE = 60
+const jobs = await KilledJobs.open()
+afterAll(() => jobs[Symbol.asyncDispose]())
 
-const root = await mkdtemp(path.join(os.tmpdir(), 'headgate-run-kill-'))
-const compiled = path.join(os.tmpdir(), 'node-compile-cache')
-const processes: ChildProcess[] = []
-const emulators: Emulator[] = []
-afterAll(async () => {
-  for (const child of processes) child.kill('SIGKILL')
-  await Promise.all(emulators.map((emulator) => emulator.close()))
-  await rm(root, { recursive: true })
-})
+const FLAGS = ['--max-in-flight', String(AT_ONCE)]
+/** Answers of up to a thousand tokens take from 40 to 140 ms, so that many are half billed at a kill. */
+const PACE = { ttftMs: 40, tokensPerSecond: 10_000 }
+/** More than is expected before anything is known of a model. */
+const MOST_TOKENS = 1000
 
-const MAIN = pathToFileURL(path.join(import.meta.dirname, '../../src/cli/main.ts'))
-const PROGRAM = `
-import { main } from '${MAIN}'
-process.exitCode = await main(process.argv.slice(1))
-`
-
-const random = seededRandom(Number(process.env.SEED ?? 7))
-
-async function emulate(): Promise<Emulator> {
-  const settings = {
-    ttftMs: 40,
-    tokensPerSecond: 5000,
-    limits: { requests: 1_000_000, inputTokens: 100_000_000, outputTokens: 100_000_000 },
-  }
-  const emulator = await startEmulator({ clock: realClock(), random: seededRandom(1), settings })
-  emulators.push(emulator)
-  return emulator
+/**
+ * Whether the ledger has a prompt's answers at what they cost, those included that came too late for a file. What
+ * is left of the bill is for sendings whose end nobody has seen, within what the ledger has charged for them.
+ */
+function isExplained({ exact, guessed }: Booked, cost: number, billed: number): boolean {
+  const rest = billed - sum(exact)
+  return exact.every((each) => each === cost) && rest >= 0 && rest <= sum(guessed)
 }
 
-/** Whole lines only: the process may be in the midst of one. */
-async function linesIn(file: string): Promise<string[]> {
-  const text = await readFile(file, 'utf8').catch(() => '')
-  return text.split('\n').slice(0, -1)
-}
-
-const named = z.object({ id: z.string() })
-const journalEntry = z.object({ kind: z.string() })
-
-class KilledJob {
-  readonly ids: readonly string[]
-  readonly #folder: string
-  readonly #upstream: string
-  readonly #flags: readonly string[]
-
-  private constructor(
-    folder: string,
-    upstream: string,
-    ids: readonly string[],
-    flags: readonly string[],
-  ) {
-    this.#folder = folder
-    this.#upstream = upstream
-    this.ids = ids
-    this.#flags = flags
-  }
-
-  static async create(
-    { url }: Emulator,
-    prompts: number,
-    ...flags: readonly string[]
-  ): Promise<KilledJob> {
-    const folder = await mkdtemp(path.join(root, 'one-'))
-    const ids = Array.from({ length: prompts }, (_, at) => `prompt-${at}`)
-    const lines = ids.map((id) => {
-      const messages = [{ role: 'user', content: `About ${id}.` }]
-      return `${JSON.stringify({ id, model: 'claude-haiku-4-5', max_tokens: 20, messages })}\n`
-    })
-    await writeFile(path.join(folder, 'prompts.jsonl'), lines.join(''))
-    return new KilledJob(folder, url, ids, flags)
-  }
-
-  async answers(): Promise<string[]> {
-    const lines = await linesIn(path.join(this.#folder, 'answers.jsonl'))
-    return lines.map((line) => named.parse(JSON.parse(line)).id)
-  }
-
-  failures(): Promise<string[]> {
-    return linesIn(path.join(this.#folder, 'answers.failures.jsonl'))
-  }
-
-  /** How many entries of a kind the journal has. */
-  async noted(kind: string): Promise<number> {
-    const lines = await linesIn(path.join(this.#folder, 'answers.jsonl.journal'))
-    return lines.filter((line) => journalEntry.parse(JSON.parse(line)).kind === kind).length
-  }
-
-  /** Begins it, or goes on, and kills it after some answers. */
-  async runAndKill(): Promise<void> {
-    const runs = await this.noted('run')
-    const life = Math.floor(random() * LONGEST_LIFE)
-    const answers = Math.min((await this.answers()).length + life, this.ids.length - 2 * AT_ONCE)
-    const child = this.#start()
-    const exit = once(child, 'exit')
-    await until('the run has begun', async () => (await this.noted('run')) > runs)
-    await until('it has had answers', async () => (await this.answers()).length >= answers)
-    child.kill('SIGKILL')
-    await exit
-    expect(child.signalCode).toBe('SIGKILL')
-  }
-
-  /** Runs it until it ends by itself. Returns the exit code. */
-  async runOut(): Promise<number | null> {
-    const child = this.#start()
-    await once(child, 'exit')
-    return child.exitCode
-  }
-
-  #start(): ChildProcess {
-    const files = ['prompts.jsonl', '-o', 'answers.jsonl']
-    const flags = ['--max-in-flight', String(AT_ONCE), '--upstream', `anthropic=${this.#upstream}`]
-    const child = spawn(
-      process.execPath,
-      ['--input-type=module', '-e', PROGRAM, '--', 'run', ...files, ...flags, ...this.#flags],
-      {
-        cwd: this.#folder,
-        env: { ANTHROPIC_API_KEY: 'a-key', HEADGATE_LEDGER: 'off', NODE_COMPILE_CACHE: compiled },
-        stdio: ['ignore', 'ignore', 'inherit'],
-      },
-    )
-    processes.push(child)
-    return child
-  }
-}
-
-it('has every prompt answered exactly once in its output', { timeout: 120_000 }, async () => {
-  const killings = 8
-  const emulator = await emulate()
-  const job = await KilledJob.create(emulator, 400)
-  for (let killing = 0; killing < killings; killing++) await job.runAndKill()
-  expect(await job.runOut()).toBe(0)
-  expect((await job.answers()).sort()).toEqual(job.ids.toSorted())
+async function expectEachOnce(job: KilledJob): Promise<void> {
+  expect((await job.answers()).map(({ id }) => id).sort()).toEqual(job.ids.toSorted())
   expect(await job.failures()).toEqual([])
+}
+
+it('has every prompt answered exactly once in its output', { timeout: 60_000 }, async () => {
+  const killings = 10
+  const emulator = await jobs.emulate(PACE)
+  const job = await jobs.job({ prompts: pricedPrompts(400, 50), flags: FLAGS })
+  for (let killing = 0; killing < killings; killing++) await job.runAndKill(emulator.url)
+  expect(await job.runOut(emulator.url)).toBe(0)
+  await expectEachOnce(job)
 
   const inFlightAtKillings = (await job.noted('started')) - job.ids.length
   expect(inFlightAtKillings).toBeGreaterThan(0)
@@ -161,16 +60,150 @@ it('has every prompt answered exactly once in its output', { timeout: 120_000 },
   expect(answeredInVain).toBeLessThanOrEqual(inFlightAtKillings)
 })
 
-it('never costs more than it may, what was lost included', { timeout: 120_000 }, async () => {
-  const dollars = 0.02
-  const emulator = await emulate()
-  const job = await KilledJob.create(emulator, 250, '--max-spend-usd', String(dollars))
-  for (let killing = 0; killing < 3; killing++) await job.runAndKill()
-  expect(await job.runOut()).toBe(3)
-  const price = new Prices([]).priceOf('anthropic', 'claude-haiku-4-5', Date.now())
-  if (!price) throw new Error('its price is known')
-  const billed = emulator.report().bills.reduce((sum, bill) => sum + costOf(price, bill), 0)
+it('never costs more than it may, what was lost included', { timeout: 60_000 }, async () => {
+  // Enough for three killings and all that they lose, and not for all prompts.
+  const dollars = 0.15
+  const emulator = await jobs.emulate(PACE)
+  const flags = [...FLAGS, '--max-spend-usd', String(dollars)]
+  const job = await jobs.job({ prompts: pricedPrompts(1500, 50), flags })
+  for (let killing = 0; killing < 3; killing++) await job.runAndKill(emulator.url)
+  expect(await job.runOut(emulator.url)).toBe(3)
+  const billed = sum(billsOf(emulator).values())
   expect(billed).toBeLessThanOrEqual(dollars * 1e9)
   expect(billed).toBeGreaterThan(dollars * 1e9 * 0.5)
+  expect(job.spentNanoUsd).toBeGreaterThanOrEqual(billed)
   expect((await job.answers()).length).toBeLessThan(job.ids.length)
+})
+
+const LEDGERS: readonly (readonly [string, () => Promise<string>])[] = [
+  ['SQLite', async () => `sqlite:${path.join(jobs.root, 'ledger.db')}`],
+  ['Postgres', freshSchema],
+]
+
+describe.each(LEDGERS)('its money on %s', { timeout: 60_000 }, (_, ledgerOf) => {
+  it('is what the provider charges, to the nano-dollar, and more only for what was lost at a kill', async () => {
+    const killings = { atStart: 3, atWork: 7 }
+    const place = await ledgerOf()
+    const emulator = await jobs.emulate(PACE)
+    const prompts = pricedPrompts(400, MOST_TOKENS)
+    const job = await jobs.job({ prompts, flags: FLAGS, ledger: place })
+    for (let killing = 0; killing < killings.atStart; killing++)
+      await job.startAndKill(emulator.url)
+    for (let killing = 0; killing < killings.atWork; killing++) await job.runAndKill(emulator.url)
+    expect(await job.runOut(emulator.url)).toBe(0)
+    await allBilled(emulator)
+    await expectEachOnce(job)
+
+    const [bills, { books, lost }] = [billsOf(emulator), await booksIn(place)]
+    expect([...books.keys()].sort()).toEqual(job.ids.toSorted())
+    for (const { id, costNanoUsd } of await job.answers()) {
+      const booked = bookedFor(books, id)
+      const what = { id, booked, costNanoUsd, billed: bills.get(id) }
+      expect(booked.exact.length, JSON.stringify(what)).toBeGreaterThan(0)
+      expect(isExplained(booked, costNanoUsd, bills.get(id) ?? 0), JSON.stringify(what)).toBe(true)
+    }
+    expect(lost).toBeGreaterThan(0)
+    expect(lost).toBeLessThanOrEqual((killings.atStart + killings.atWork) * AT_ONCE)
+    expect(guesses(books)).toBe(lost)
+    // Its own figure has in it what was lost, at the most that this can have cost.
+    expect(job.spentNanoUsd).toBeGreaterThanOrEqual(sum(bills.values()))
+  })
+})
+
+it('goes on while another program keeps its ledger, and writes down later', {
+  timeout: 60_000,
+}, async () => {
+  const file = path.join(jobs.root, 'kept.db')
+  const emulator = await jobs.emulate(PACE)
+  const prompts = pricedPrompts(120, MOST_TOKENS)
+  const job = await jobs.job({ prompts, flags: FLAGS, ledger: `sqlite:${file}` })
+  const ending = job.runOut(emulator.url)
+  const answered = (count: number) => async () => (await job.answers()).length >= count
+  await until('it has answers', answered(1))
+  const other = new Database(file)
+  other.exec('BEGIN IMMEDIATE')
+  await until('it has all answers', answered(job.ids.length))
+  other.exec('ROLLBACK')
+  other.close()
+  expect(await ending).toBe(0)
+  await expectEachOnce(job)
+  const { books, lost } = await booksIn(`sqlite:${file}`)
+  expect([lost, guesses(books)]).toEqual([0, 0])
+  const booked = Array.from(books, ([id, { exact }]): [string, number] => [id, sum(exact)])
+  expect(booked.toSorted()).toEqual([...billsOf(emulator)].toSorted())
+})
+
+describe('the money of a job behind a gateway', { timeout: 60_000 }, () => {
+  it('is in the gateway’s ledger to the nano-dollar, where answers came, when the job is killed', async () => {
+    const file = path.join(jobs.root, 'in-front.db')
+    const emulator = await jobs.emulate(PACE)
+    const gateway = await startGateway(
+      ...['--upstream', `anthropic=${emulator.url}`, '--ledger', `sqlite:${file}`],
+    )
+    const prompts = pricedPrompts(400, MOST_TOKENS)
+    const job = await jobs.job({ prompts, flags: FLAGS })
+    try {
+      for (let killing = 0; killing < 10; killing++) await job.runAndKill(gateway.url)
+      expect(await job.runOut(gateway.url)).toBe(0)
+    } finally {
+      await gateway.terminate()
+    }
+    await allBilled(emulator)
+    await expectEachOnce(job)
+
+    const [bills, { books, lost }] = [billsOf(emulator), await booksIn(`sqlite:${file}`)]
+    expect(lost).toBe(0)
+    for (const { id, costNanoUsd } of await job.answers()) {
+      const { exact, guessed } = bookedFor(books, id)
+      expect([id, exact]).toEqual([id, [costNanoUsd, ...exact.slice(1).map(() => costNanoUsd)]])
+      // Of a call whose caller has gone nobody is told what it used: it counts as expected, and at the provider
+      // as far as it had come.
+      const rest = (bills.get(id) ?? 0) - sum(exact)
+      if (guessed.length === 0) expect([id, rest]).toEqual([id, 0])
+      else expect([id, rest >= 0 && rest <= guessed.length * costNanoUsd]).toEqual([id, true])
+    }
+    expect(guesses(books)).toBeGreaterThan(0)
+    expect(job.spentNanoUsd).toBeGreaterThanOrEqual(sum(bills.values()))
+  })
+
+  it('is never less in a budget’s ledger than the bill when both are killed', async () => {
+    const file = path.join(jobs.root, 'both.db')
+    const config = path.join(jobs.root, 'headgate.yaml')
+    const tier = 'tiers: { t: { budget: 100 USD/month } }\ndefault_tier: t\n'
+    await writeFile(config, `ledger: sqlite:${file}\n${tier}`)
+    const emulator = await jobs.emulate(PACE)
+    const start = () =>
+      startGateway(
+        '--upstream',
+        `anthropic=${emulator.url}`,
+        '--config',
+        config,
+        '--ledger',
+        `sqlite:${file}`,
+      )
+    const prompts = pricedPrompts(400, MOST_TOKENS)
+    const job = await jobs.job({ prompts, flags: FLAGS })
+    let gateway = await start()
+    try {
+      for (let killing = 0; killing < 5; killing++) {
+        await job.runAndKill(gateway.url, gateway)
+        gateway = await start()
+      }
+      expect(await job.runOut(gateway.url)).toBe(0)
+    } finally {
+      await gateway.terminate()
+    }
+    await allBilled(emulator)
+    await expectEachOnce(job)
+
+    const [bills, { books, lost }] = [billsOf(emulator), await booksIn(`sqlite:${file}`)]
+    for (const { id, costNanoUsd } of await job.answers()) {
+      const booked = bookedFor(books, id)
+      const what = { id, booked, costNanoUsd, billed: bills.get(id) }
+      expect(isExplained(booked, costNanoUsd, bills.get(id) ?? 0), JSON.stringify(what)).toBe(true)
+    }
+    expect(lost).toBeGreaterThan(0)
+    expect(guesses(books)).toBe(lost)
+    expect(job.spentNanoUsd).toBeGreaterThanOrEqual(sum(bills.values()))
+  })
 })
