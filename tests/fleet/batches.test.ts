@@ -7,7 +7,13 @@ import { putEngine } from '../../src/engine/behind.ts'
 import { openEngine } from '../../src/engine/engine.ts'
 import { readConfig } from '../../src/engine/program-config.ts'
 import { engineEvents, gateEvents } from '../../src/engine/program-events.ts'
-import { Fleet, type FleetOptions, type FleetResult } from '../../src/fleet/fleet.ts'
+import {
+  type BatchJournal,
+  Fleet,
+  type FleetOptions,
+  type FleetResult,
+  type PendingBatch,
+} from '../../src/fleet/fleet.ts'
 import { all } from './virtual-job.ts'
 
 const DAY_MS = 86_400_000
@@ -18,11 +24,11 @@ afterEach(async () => {
 })
 
 /** On a clock that runs a hundred times as fast: batches are looked at every ten seconds at most. */
-async function open(options: FleetOptions = {}) {
+async function open(options: FleetOptions = {}, batchMs = 50) {
   const emulator = await startEmulator({
     clock: realClock(),
     random: seededRandom(1),
-    settings: { ttftMs: 0, tokensPerSecond: 5000, batchMs: 50 },
+    settings: { ttftMs: 0, tokensPerSecond: 5000, batchMs },
   })
   cleanUps.push(() => emulator.close())
   const engine = await openEngine({
@@ -40,12 +46,12 @@ async function open(options: FleetOptions = {}) {
   return { emulator, fleet }
 }
 
-const payload = (id: string, withinMs?: number) => ({
+const payload = (id: string, withinMs?: number, more = '') => ({
   id,
   params: {
     model: 'claude-haiku-4-5',
-    max_tokens: 20,
-    messages: [{ role: 'user', content: `What is ${id}?` }],
+    max_tokens: 3000,
+    messages: [{ role: 'user', content: `What is ${id}?${more}` }],
   },
   ...(withinMs === undefined ? {} : { withinMs }),
 })
@@ -69,4 +75,45 @@ it('keeps to the order in which payloads were handed in, where it is asked to', 
   const inputs = [payload('a'), payload('b', 0), payload('c'), payload('d', 0)]
   const results = await all(fleet.dispatch(inputs))
   expect(lanesOf(results)).toEqual(['a batch', 'b direct', 'c batch', 'd direct'])
+})
+
+/** A journal in memory; `onSubmitted` hears of each batch that exists. */
+function remembering(onSubmitted: () => void) {
+  const pending = new Map<string, PendingBatch>()
+  const journal: BatchJournal = {
+    submitting: async (batch) => void pending.set(batch.name, batch),
+    submitted: async (batch) => {
+      pending.set(batch.name, batch)
+      onSubmitted()
+    },
+    ended: async ({ name }) => void pending.delete(name),
+  }
+  return { journal, pending: () => [...pending.values()] }
+}
+
+it('leaves batches with the provider when it is stopped, and goes on with them later', async () => {
+  const { emulator, fleet } = await open({ within: DAY_MS, order: 'submission' }, 500)
+  const stop = new AbortController()
+  const batches = remembering(() => stop.abort())
+  const { signal } = stop
+  const inputs = [payload('a', 0), payload('b'), payload('c')]
+  const before = await all(
+    fleet.dispatch(inputs, { stop: signal, batches: { journal: batches.journal } }),
+  )
+  expect(lanesOf(before)).toEqual(['a direct'])
+  expect(batches.pending().map(({ payloads }) => payloads.map(({ id }) => id))).toEqual([
+    ['b', 'c'],
+  ])
+  // Their indexes are those of other payloads by now.
+  const slow = payload('d', 0, '[[emulate output=2900]]')
+  const after = await all(
+    fleet.dispatch([slow, payload('e', 0), payload('f', 0)], {
+      batches: { journal: batches.journal, pending: batches.pending() },
+    }),
+  )
+  const direct = ['d direct', 'e direct', 'f direct']
+  expect(lanesOf(after).sort()).toEqual(['b batch', 'c batch', ...direct])
+  expect(lanesOf(after).filter((result) => direct.includes(result))).toEqual(direct)
+  expect(batches.pending()).toEqual([])
+  expect(emulator.report().totals.batchRequests).toBe(2)
 })

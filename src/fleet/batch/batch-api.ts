@@ -6,6 +6,7 @@ import { verdictOn } from '../../providers/anthropic/verdict.ts'
 import { instantOf } from '../../providers/headers.ts'
 import type { Headers } from '../../providers/provider.ts'
 import type { Failed } from '../payload.ts'
+import { linesOf } from './lines.ts'
 
 export interface CallAnswer {
   readonly status: number
@@ -67,11 +68,14 @@ const listSchema = z.object({
 
 export type BatchDocument = z.output<typeof batchSchema>
 
+export const requestsIn = ({ request_counts: counts }: BatchDocument): number =>
+  Object.values(counts).reduce((sum, count) => sum + count, 0)
+
 const errorSchema = z.object({ error: z.object({ type: z.string(), message: z.string() }) })
 
 const PATH = '/v1/messages/batches'
 const PAGE_SIZE = 100
-const MOST_PAGES = 20
+const MOST_PAGES = 100
 const MOST_DOCUMENT_BYTES = 4 * 1024 * 1024
 const LONGEST_MESSAGE = 1000
 
@@ -91,11 +95,7 @@ export class BatchApi {
   }
 
   look(id: string, signal: AbortSignal | undefined): Promise<Reply<BatchDocument>> {
-    return this.#ask('GET', `${PATH}/${id}`, { schema: batchSchema, signal })
-  }
-
-  cancel(id: string): Promise<Reply<BatchDocument>> {
-    return this.#ask('POST', `${PATH}/${id}/cancel`, { schema: batchSchema })
+    return this.#ask('GET', `${PATH}/${encodeURIComponent(id)}`, { schema: batchSchema, signal })
   }
 
   /** The batches that were created at an instant or later, newest first. */
@@ -111,21 +111,29 @@ export class BatchApi {
       const { data, has_more, last_id } = reply.value
       const recent = data.filter((batch) => (instantOf(batch.created_at) ?? 0) >= at)
       found.push(...recent)
-      if (!has_more || !last_id || recent.length < data.length) break
+      if (!has_more || !last_id || recent.length < data.length)
+        return { kind: 'done', value: found }
       query = `?limit=${PAGE_SIZE}&after_id=${encodeURIComponent(last_id)}`
     }
-    return { kind: 'done', value: found }
+    return noAnswer(
+      new Error(`There are more than ${MOST_PAGES * PAGE_SIZE} batches to look through.`),
+    )
   }
 
-  /** The results as they come, a line each. */
+  /** The results as they come, a line each. Where they break off, that is the last one. */
   async results(
     id: string,
     signal: AbortSignal | undefined,
-  ): Promise<Reply<AsyncIterable<Uint8Array>>> {
+  ): Promise<Reply<AsyncIterable<string | Later>>> {
     try {
-      const answer = await this.#call('GET', `${PATH}/${id}/results`, null, signal)
-      const text = answer.status < 400 ? '' : await textOf(answer.body)
-      return replyOf(answer, text, () => answer.body)
+      const answer = await this.#call(
+        'GET',
+        `${PATH}/${encodeURIComponent(id)}/results`,
+        null,
+        signal,
+      )
+      const text = answer.status < 300 ? '' : await textOf(answer.body)
+      return replyOf(answer, text, () => linesOrTrouble(answer.body))
     } catch (cause) {
       signal?.throwIfAborted()
       return noAnswer(cause)
@@ -156,7 +164,8 @@ export class BatchApi {
 /** Throws what `read` throws. */
 function replyOf<T>({ status, headers }: CallAnswer, text: string, read: () => T): Reply<T> {
   const verdict = verdictOn(status, headers, text)
-  if (verdict.kind === 'passed') return { kind: 'done', value: read() }
+  if (verdict.kind === 'passed' && status < 300) return { kind: 'done', value: read() }
+  if (verdict.kind === 'passed') throw new Error(`The answer is one of HTTP status ${status}.`)
   const isRetryable = verdict.kind !== 'final'
   const error = { status, ...errorIn(text, status), isRetryable }
   if (verdict.kind === 'final') return { kind: 'refused', error }
@@ -170,16 +179,24 @@ function replyOf<T>({ status, headers }: CallAnswer, text: string, read: () => T
 }
 
 /** Neither an answer that could be read to its end nor a refusal. */
-export function noAnswer(cause: unknown): Later {
+function noAnswer(cause: unknown): Later {
   const message = cause instanceof Error ? cause.message : String(cause)
-  const error = {
+  return later({
     status: null,
     type: 'no_answer',
     message: message.slice(0, LONGEST_MESSAGE),
     isRetryable: true,
-  }
-  return { kind: 'later', retryAfterMs: null, isRateLimited: false, isUncertain: true, error }
+  })
 }
+
+/** It may be otherwise the next time. */
+export const later = (error: Failed['error']): Later => ({
+  kind: 'later',
+  retryAfterMs: null,
+  isRateLimited: false,
+  isUncertain: true,
+  error,
+})
 
 function errorIn(
   text: string,
@@ -190,6 +207,14 @@ function errorIn(
     return errorSchema.safeParse(JSON.parse(text)).data?.error ?? otherwise
   } catch {
     return otherwise
+  }
+}
+
+async function* linesOrTrouble(body: AsyncIterable<Uint8Array>): AsyncGenerator<string | Later> {
+  try {
+    yield* linesOf(body)
+  } catch (cause) {
+    yield noAnswer(cause)
   }
 }
 

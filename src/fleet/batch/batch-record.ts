@@ -7,20 +7,24 @@ import type { Place } from './draft.ts'
 
 /** A batch that a former run of the job has left. */
 export interface PendingBatch {
+  /** Like no other batch's: the names of its requests begin with it. */
+  readonly name: string
   /** Null: it was about to be created, and whether that happened is not known. */
   readonly batchId: string | null
   /** Of its payloads that have no result yet, or of all: what is told twice is up to the journal. */
   readonly payloads: readonly Place[]
   /** How many payloads it was created with. */
   readonly size: number
-  /** When it was about to be created. */
+  /** When it was last about to be created. */
   readonly sentAt: EpochMs
 }
 
 /** What has to be remembered so that no batch is lost, whatever kills the program. Each is awaited. */
 export interface BatchJournal {
-  /** Before a batch is created. */
+  /** Before a batch is created, each time that it is tried. */
   submitting(batch: PendingBatch): Promise<void>
+  /** The provider has no room for it: until it is tried again it does not exist, and is not pending. */
+  refused?(batch: PendingBatch): Promise<void>
   /** It exists. */
   submitted(batch: PendingBatch & { readonly batchId: string }): Promise<void>
   /** Every one of its payloads has had its result, and whoever took the results has asked for more. */
@@ -35,8 +39,6 @@ export interface FleetBatches {
   }
   /** Their results come with those of the job. */
   readonly pending?: readonly PendingBatch[]
-  /** Aborted when batches are not to be waited for any more. They go on at the provider, and stay pending. */
-  readonly leave?: AbortSignal
 }
 
 export type BatchEvent =
@@ -47,12 +49,6 @@ export type BatchEvent =
       readonly counts: BatchDocument['request_counts']
       /** Since it was created. */
       readonly tookMs: number
-    }
-  /** It goes on, although it was to be cancelled. */
-  | {
-      readonly kind: 'batch_not_cancelled'
-      readonly batchId: string
-      readonly error: Failed['error']
     }
   /** A step did not succeed, and is tried again. */
   | {
@@ -71,7 +67,7 @@ export class BatchOutOfReach extends Error {
   readonly status: number | null
 
   constructor(batchId: string | null, { status, message }: Failed['error']) {
-    super(`The provider refuses to tell of ${batchId ?? 'batches'} (${status}): ${message}`)
+    super(`The provider does not tell of ${batchId ?? 'batches'}: ${message}`)
     this.name = 'BatchOutOfReach'
     this.batchId = batchId
     this.status = status

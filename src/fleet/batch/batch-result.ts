@@ -50,6 +50,15 @@ const PASSING_TROUBLE = new Set([
   'timeout_error',
 ])
 
+/** What a request that is sent alone would be answered with: it says whether the key is taken at all. */
+const STATUS: Readonly<Record<string, number>> = {
+  invalid_request_error: 400,
+  authentication_error: 401,
+  billing_error: 402,
+  permission_error: 403,
+  not_found_error: 404,
+}
+
 /** Null where it is no result. */
 export function readResultLine(line: string): ResultLine | null {
   try {
@@ -71,14 +80,15 @@ export function resultOf(
       return {
         kind: 'answered',
         ...outcomeOf(place, sent, now),
-        ...billOf(message.model, message.usage, prices, now),
+        ...billOf(message, place, prices, now),
         response: message,
       }
     }
     case 'errored': {
       const { type, message } = result.error.error
       const isRetryable = PASSING_TROUBLE.has(type)
-      return unbilled({ status: null, type, message, isRetryable }, place, sent, now)
+      const status = STATUS[type] ?? null
+      return unbilled({ status, type, message, isRetryable }, place, sent, now)
     }
     default:
       return unbilled(NOT_PROCESSED[result.type], place, sent, now)
@@ -123,11 +133,15 @@ export function lost(error: Failed['error'], place: Place, sent: Sent, now: Epoc
     kind: 'failed',
     ...outcomeOf(place, sent, now),
     tokens: null,
-    costNanoUsd: place.worstNanoUsd ?? null,
-    costUsd: place.worstNanoUsd === undefined ? null : place.worstNanoUsd / NANO,
+    ...worstOf(place),
     error,
   }
 }
+
+const worstOf = ({ worstNanoUsd }: Place) => ({
+  costNanoUsd: worstNanoUsd ?? null,
+  costUsd: worstNanoUsd === undefined ? null : worstNanoUsd / NANO,
+})
 
 function outcomeOf(place: Place, { batchId, sentAt, attempts }: Sent, now: EpochMs) {
   const { id, index, worstNanoUsd } = place
@@ -135,17 +149,18 @@ function outcomeOf(place: Place, { batchId, sentAt, attempts }: Sent, now: Epoch
   return { id, index, latencyMs: now - sentAt, attempts, via: 'batch', batchId, ...worst } as const
 }
 
+/** Where an answer does not say what it has used, or has another price than what was asked, it is the most. */
 function billOf(
-  model: string,
-  reported: unknown,
+  { model, usage }: { readonly model: string; readonly usage?: unknown },
+  place: Place,
   prices: Pick<Prices, 'priceOf'>,
   now: EpochMs,
 ): Pick<Answered, 'tokens' | 'costNanoUsd' | 'costUsd'> {
-  const report = mergeUsage(null, reported)
-  if (!report) return { tokens: null, costNanoUsd: null, costUsd: null }
+  const report = mergeUsage(null, usage)
+  if (!report) return { tokens: null, ...worstOf(place) }
   const used = totalUsage(report)
   const price = prices.priceOf(PROVIDER, model, now)
-  const cost = price && costOf(price, used, { isBatch: true })
+  const cost = price ? costOf(price, used, { isBatch: true }) : worstOf(place).costNanoUsd
   return {
     tokens: {
       input: used.inputTokens,
@@ -156,4 +171,38 @@ function billOf(
     costNanoUsd: cost,
     costUsd: cost === null ? null : cost / NANO,
   }
+}
+
+/** What is said of a batch says nothing of its requests: each may be sent alone, but not with a bad key. */
+export const alone = (error: Failed['error']): Failed['error'] => ({
+  ...error,
+  isRetryable: error.status !== 401,
+})
+
+export const NOT_SUBMITTED: Failed['error'] = {
+  status: null,
+  type: 'batch_not_submitted',
+  message: 'The batch that was to have this request did not come about: it was not sent.',
+  isRetryable: true,
+}
+
+export const GONE: Failed['error'] = {
+  status: 404,
+  type: 'batch_gone',
+  message: 'It knows no such batch: a key of the workspace in which it was made may find it.',
+  isRetryable: true,
+}
+
+export const OVERDUE: Failed['error'] = {
+  status: null,
+  type: 'batch_overdue',
+  message: 'The batch has not ended within two days, although it should have within one.',
+  isRetryable: true,
+}
+
+export const NO_RESULT: Failed['error'] = {
+  status: null,
+  type: 'batch_without_result',
+  message: 'The batch has ended without a result for this request.',
+  isRetryable: true,
 }

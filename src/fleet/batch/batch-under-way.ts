@@ -1,9 +1,9 @@
-// One batch from its creation to its last result. Owns: its next step, and when that is due. Must not know:
-// other batches, or where payloads come from.
+// One batch from its creation to its last result. Owns: what its next step is, and which of the provider's batches
+// it is. Must not know: other batches, or where payloads come from.
 import type { Clock, EpochMs } from '../../core/clock.ts'
 import type { Prices } from '../../ledger/prices.ts'
 import type { Failed } from '../payload.ts'
-import { type BatchApi, type BatchDocument, type Later, noAnswer, type Reply } from './batch-api.ts'
+import { type BatchApi, type Later, later, type Reply, requestsIn } from './batch-api.ts'
 import {
   type BatchEvent,
   type BatchJournal,
@@ -11,15 +11,21 @@ import {
   type PendingBatch,
 } from './batch-record.ts'
 import {
+  alone,
   type BatchResult,
+  GONE,
   lost,
+  NO_RESULT,
+  NOT_SUBMITTED,
+  OVERDUE,
   readResultLine,
   resultOf,
   type Sent,
   unbilled,
 } from './batch-result.ts'
-import { type Draft, type Place, type Places, placesOf } from './draft.ts'
-import { linesOf } from './lines.ts'
+import type { Draft, Place } from './draft.ts'
+import { Pace } from './pace.ts'
+import { Unanswered } from './unanswered.ts'
 
 export interface BatchParts {
   readonly api: BatchApi
@@ -28,157 +34,174 @@ export interface BatchParts {
   readonly prices: Pick<Prices, 'priceOf'>
   readonly journal: BatchJournal
   readonly signal: AbortSignal | undefined
-  /** The ids of all batches that this job knows: they are nobody else's. */
+  /** The ids of all batches that are known to be one of this job's. */
   readonly known: Set<string>
+  /** The ids of batches that one of this job's may have been. */
+  readonly seen: Set<string>
   tell(event: BatchEvent): void
 }
 
-/** A tenth of the batch's age, within bounds: a look that comes late costs a tenth of the time at most. */
-const LOOKS_PER_AGE = 10
-const SOONEST_LOOK_MS = 10_000
-const LATEST_LOOK_MS = 300_000
+type Stage =
+  | { readonly kind: 'unsent'; readonly body: Buffer }
+  /** Whether it was created is not known. The body is null where a former run had it. */
+  | { readonly kind: 'in_doubt'; readonly body: Buffer | null }
+  /** This may be it, or else one of the others: names of requests will tell, once it has ended. */
+  | { readonly kind: 'found'; readonly batchId: string; readonly others: readonly string[] }
+  | { readonly kind: 'exists'; readonly batchId: string }
+  | { readonly kind: 'over' }
 
-/** After a failure, doubled with each in a row. */
-const FIRST_PAUSE_MS = 5_000
-const LONGEST_PAUSE_MS = 300_000
+/** The provider ends a batch within a day, or lets it expire. */
+const LONGEST_LIFE_MS = 172_800_000
 
-/** In a row, of a batch that does not exist yet: about an hour. A full queue does not count. */
-const MOST_FAILURES = 15
+/** The provider has results for 29 days. */
+const RESULTS_KEPT_MS = 2_505_600_000
 
 /** How far the provider's clock may be behind ours. */
-const CLOCKS_APART_MS = 120_000
+const CLOCKS_APART_MS = 3_600_000
+
+/** A batch that is not among all of them so long after it was tried was not created. */
+const LISTED_WITHIN_MS = 15_000
 
 export class BatchUnderWay {
   readonly #parts: BatchParts
-  readonly #places: Places
+  readonly #name: string
+  readonly #payloads: readonly Place[]
+  readonly #unanswered: Unanswered
   readonly #size: number
-  /** Null once the batch exists, and where it is not known any more. */
-  #body: Buffer | null
-  #batchId: string | null
-  #sentAt: EpochMs | null
-  /** Whether a batch may exist that nobody has been told of. */
-  #isUncertain: boolean
-  readonly #done = new Set<string>()
-  #attempts = 0
-  /** In a row, whatever the reason. */
-  #delays = 0
-  /** In a row, of those that were no lack of room. */
-  #failures = 0
-  #nextAt: EpochMs
-  #isOver = false
+  readonly #begunAt: EpochMs
+  readonly #pace: Pace
+  /** Ids of batches that were there before this one was first tried. */
+  readonly #older: ReadonlySet<string>
+  #stage: Stage
+  #sentAt: EpochMs
+  #attempts: number
+  /** What was in the way last. */
+  #trouble: Failed['error'] | null = null
 
   constructor(origin: Draft | PendingBatch, parts: BatchParts) {
     this.#parts = parts
-    this.#nextAt = parts.clock.now()
+    this.#pace = new Pace(parts)
+    this.#name = origin.name
+    this.#payloads = origin.payloads
+    this.#unanswered = new Unanswered(origin.name, origin.payloads)
     if ('body' in origin) {
-      this.#places = origin.places
-      this.#size = origin.places.size
-      this.#body = origin.body
-      this.#batchId = null
-      this.#sentAt = null
-      this.#isUncertain = false
+      this.#size = origin.payloads.length
+      this.#sentAt = parts.clock.now()
+      this.#attempts = 0
+      this.#older = new Set(parts.seen)
+      this.#stage = { kind: 'unsent', body: origin.body }
     } else {
-      this.#places = placesOf(origin.payloads)
+      const { batchId } = origin
       this.#size = origin.size
-      this.#body = null
-      this.#batchId = origin.batchId
       this.#sentAt = origin.sentAt
-      this.#isUncertain = origin.batchId === null
       this.#attempts = 1
-      if (origin.batchId !== null) parts.known.add(origin.batchId)
+      this.#older = new Set()
+      if (batchId !== null) parts.known.add(batchId)
+      this.#stage =
+        batchId === null ? { kind: 'in_doubt', body: null } : { kind: 'exists', batchId }
     }
+    this.#begunAt = this.#sentAt
   }
 
-  /** Null until it is known to exist. */
-  get batchId(): string | null {
-    return this.#batchId
+  /** Whether no batch is found yet that it may be. */
+  get isUnsent(): boolean {
+    return this.#stage.kind === 'unsent' || this.#stage.kind === 'in_doubt'
   }
 
   /** When the next step is due. */
   get nextAt(): EpochMs {
-    return this.#nextAt
+    return this.#pace.nextAt
   }
 
   /** Nothing is left to be done. */
   get isOver(): boolean {
-    return this.#isOver
+    return this.#stage.kind === 'over'
   }
 
   /** Does the next step, and gives what results it brings. @throws BatchOutOfReach */
   async *step(): AsyncGenerator<BatchResult> {
-    if (this.#batchId !== null) yield* this.#look(this.#batchId)
-    else if (this.#isUncertain) yield* this.#search()
-    else if (this.#body) yield* this.#create(this.#body)
+    const stage = this.#stage
+    if (stage.kind === 'unsent') yield* this.#create(stage.body)
+    else if (stage.kind === 'in_doubt') yield* this.#search(stage.body)
+    else if (stage.kind !== 'over') yield* this.#look(stage.batchId)
   }
 
   async *#create(body: Buffer): AsyncGenerator<BatchResult> {
     const { api, clock, journal } = this.#parts
-    if (this.#sentAt === null) {
-      this.#sentAt = clock.now()
-      await journal.submitting(this.#entry())
-    }
+    this.#sentAt = clock.now()
+    await journal.submitting(this.#entry())
     this.#attempts++
     const reply = await api.create(body)
     if (reply.kind === 'done') return this.#exists(reply.value.id)
-    if (reply.kind === 'refused')
-      return yield* this.#endAll((place) => this.#failed(reply.error, place))
-    this.#isUncertain = reply.isUncertain
+    if (reply.kind === 'refused') return yield* this.#failAll(alone(reply.error))
     this.#delay(reply)
-    if (this.#failures <= MOST_FAILURES) return
-    yield* this.#endAll((place) =>
-      reply.isUncertain ? this.#lost(reply.error, place) : this.#failed(reply.error, place),
-    )
+    if (reply.isUncertain) {
+      this.#stage = { kind: 'in_doubt', body }
+      this.#sentAt = clock.now()
+    } else if (this.#pace.isGivenUp) yield* this.#failAll(reply.error)
+    else await journal.refused?.(this.#entry())
   }
 
   /** Looks whether the batch was created although nobody said so. @throws BatchOutOfReach */
-  async *#search(): AsyncGenerator<BatchResult> {
-    const { api, known, signal } = this.#parts
-    const since = (this.#sentAt ?? 0) - CLOCKS_APART_MS
-    const reply = await api.createdSince(since, signal)
+  async *#search(body: Buffer | null): AsyncGenerator<BatchResult> {
+    const { api, clock, known, seen, signal } = this.#parts
+    const reply = await api.createdSince(this.#sentAt - CLOCKS_APART_MS, signal)
+    if (reply.kind === 'refused') throw new BatchOutOfReach(null, reply.error)
     if (reply.kind === 'later') {
       this.#delay(reply)
-      if (this.#failures > MOST_FAILURES)
-        yield* this.#endAll((place) => this.#lost(reply.error, place))
+      // What is not in memory holds up nobody.
+      if (body && this.#pace.isGivenUp) yield* this.#loseAll(reply.error)
       return
     }
-    if (reply.kind === 'refused') throw new BatchOutOfReach(null, reply.error)
-    const found = reply.value.findLast(
-      ({ id, request_counts: counts }) => !known.has(id) && totalOf(counts) === this.#size,
-    )
-    this.#isUncertain = false
-    if (found) return this.#exists(found.id)
-    if (!this.#body) yield* this.#endAll((place) => this.#failed(NOT_SUBMITTED, place))
+    const candidates = reply.value
+      .filter((batch) => requestsIn(batch) === this.#size)
+      .map(({ id }) => id)
+      .filter((id) => !known.has(id) && !this.#older.has(id))
+    for (const id of candidates) seen.add(id)
+    const listedAt = this.#sentAt + LISTED_WITHIN_MS
+    if (candidates.length === 0 && clock.now() < listedAt) return this.#pace.waitUntil(listedAt)
+    yield* this.#tryOut(candidates.reverse(), body)
+  }
+
+  /** Goes on with the first that it may be, or knows that there is none. */
+  async *#tryOut([batchId, ...others]: readonly string[], body: Buffer | null) {
+    if (batchId !== undefined) this.#stage = { kind: 'found', batchId, others }
+    else if (body && !this.#pace.isGivenUp) this.#stage = { kind: 'unsent', body }
+    else return yield* this.#failAll(body && this.#trouble ? alone(this.#trouble) : NOT_SUBMITTED)
+    this.#pace.goOn()
   }
 
   async *#look(batchId: string): AsyncGenerator<BatchResult> {
-    const { api, clock, random, signal } = this.#parts
-    const reply = this.#readable(batchId, await api.look(batchId, signal))
-    if (!reply) return
-    if (reply === 'gone') return yield* this.#endAll((place) => this.#lost(GONE, place))
-    if (reply.processing_status !== 'ended') {
-      this.#succeeded()
-      const now = clock.now()
-      const ageMs = now - (this.#sentAt ?? now)
-      const pauseMs = Math.min(Math.max(ageMs / LOOKS_PER_AGE, SOONEST_LOOK_MS), LATEST_LOOK_MS)
-      this.#nextAt = now + pauseMs * (1 + random() / 5)
-      return
-    }
+    const { api, clock, signal, tell } = this.#parts
+    const batch = this.#readable(batchId, await api.look(batchId, signal))
+    if (batch === null) return
+    if (batch === 'gone') return yield* this.#miss(batchId)
+    if (batch.processing_status !== 'ended') return yield* this.#lookLater()
     const results = this.#readable(batchId, await api.results(batchId, signal))
-    if (!results) return
-    if (results === 'gone') return yield* this.#endAll((place) => this.#lost(GONE, place))
-    try {
-      yield* this.#read(results)
-    } catch (cause) {
-      signal?.throwIfAborted()
-      return this.#delay(noAnswer(cause))
-    }
-    yield* this.#endAll((place) => this.#lost(NO_RESULT, place))
-    this.#parts.tell({
-      kind: 'batch_ended',
-      batchId,
-      counts: reply.request_counts,
-      tookMs: clock.now() - (this.#sentAt ?? clock.now()),
-    })
+    if (results === null) return
+    if (results === 'gone') return yield* this.#miss(batchId)
+    if (!(yield* this.#read(results))) return
+    if (this.#unanswered.size > 0 && !this.#isDenied(NO_RESULT)) return
+    yield* this.#loseAll(NO_RESULT)
+    const { request_counts: counts } = batch
+    tell({ kind: 'batch_ended', batchId, counts, tookMs: clock.now() - this.#sentAt })
+  }
+
+  async *#lookLater(): AsyncGenerator<BatchResult> {
+    const stage = this.#stage
+    const ageMs = this.#parts.clock.now() - this.#sentAt
+    if (ageMs <= LONGEST_LIFE_MS) return this.#pace.lookLater(ageMs)
+    if (stage.kind === 'found') yield* this.#tryOut(stage.others, null)
+    else yield* this.#loseAll(OVERDUE)
+  }
+
+  /** It is not there. @throws BatchOutOfReach as long as another key may still get its results */
+  async *#miss(batchId: string): AsyncGenerator<BatchResult> {
+    const stage = this.#stage
+    const ageMs = this.#parts.clock.now() - this.#sentAt
+    if (stage.kind === 'found') return yield* this.#tryOut(stage.others, null)
+    if (ageMs <= RESULTS_KEPT_MS) throw new BatchOutOfReach(batchId, GONE)
+    yield* this.#loseAll(GONE)
   }
 
   /** What was told, `gone` where there is no such batch any more, or null: later. @throws BatchOutOfReach */
@@ -188,105 +211,88 @@ export class BatchUnderWay {
       this.#delay(reply)
       return null
     }
-    if (reply.error.status === 404) return 'gone'
-    throw new BatchOutOfReach(batchId, reply.error)
+    if (reply.error.status !== 404) throw new BatchOutOfReach(batchId, reply.error)
+    return this.#isDenied(reply.error) ? 'gone' : null
   }
 
-  /** Each result once, however often the reading broke off. */
-  async *#read(body: AsyncIterable<Uint8Array>): AsyncGenerator<BatchResult> {
-    const { clock, prices } = this.#parts
-    for await (const text of linesOf(body)) {
+  /** Whether it is to be believed. Where it is not, it is asked for again. */
+  #isDenied(error: Failed['error']): boolean {
+    if (this.#pace.isDenied()) return true
+    this.#delay(later(error))
+    return false
+  }
+
+  /** Each result once, however often the reading broke off. Returns whether all has been read, of this batch. */
+  async *#read(lines: AsyncIterable<string | Later>): AsyncGenerator<BatchResult, boolean> {
+    const { clock, prices, signal } = this.#parts
+    for await (const text of lines) {
+      if (typeof text !== 'string') {
+        signal?.throwIfAborted()
+        this.#delay(text)
+        return false
+      }
       const line = readResultLine(text)
-      const place = line && this.#places.get(line.custom_id)
-      if (!line || !place || this.#done.has(line.custom_id)) continue
-      this.#done.add(line.custom_id)
-      this.#succeeded()
+      if (!line) continue
+      const stage = this.#stage
+      if (stage.kind === 'found') {
+        if (!this.#unanswered.isOfBatch(line.custom_id)) {
+          yield* this.#tryOut(stage.others, null)
+          return false
+        }
+        await this.#exists(stage.batchId)
+      }
+      const place = this.#unanswered.take(line.custom_id)
+      if (!place) continue
+      this.#pace.succeed()
       yield resultOf(line, place, this.#sent(), { prices, now: clock.now() })
     }
+    return true
   }
 
   async #exists(batchId: string): Promise<void> {
-    const { clock, journal, known, tell } = this.#parts
+    const { journal, known, tell } = this.#parts
     known.add(batchId)
-    this.#batchId = batchId
-    this.#body = null
-    this.#succeeded()
-    this.#nextAt = clock.now() + SOONEST_LOOK_MS
+    this.#stage = { kind: 'exists', batchId }
+    this.#pace.lookLater(0)
     await journal.submitted({ ...this.#entry(), batchId })
     tell({ kind: 'batch_submitted', batchId, payloads: this.#size })
   }
 
+  /** What was not processed is not billed. */
+  #failAll(error: Failed['error']): AsyncGenerator<BatchResult> {
+    return this.#endAll((place) => unbilled(error, place, this.#sent(), this.#parts.clock.now()))
+  }
+
+  /** Nobody knows what it has cost. */
+  #loseAll(error: Failed['error']): AsyncGenerator<BatchResult> {
+    return this.#endAll((place) => lost(error, place, this.#sent(), this.#parts.clock.now()))
+  }
+
   /** Every payload that has no result yet gets this one. */
   async *#endAll(result: (place: Place) => BatchResult): AsyncGenerator<BatchResult> {
-    for (const [customId, place] of this.#places) {
-      if (this.#done.has(customId)) continue
-      this.#done.add(customId)
-      yield result(place)
-    }
-    this.#isOver = true
-    this.#body = null
+    for (const place of this.#unanswered.takeAll()) yield result(place)
     await this.#parts.journal.ended(this.#entry())
+    this.#stage = { kind: 'over' }
   }
 
-  #delay(later: Later): void {
-    const { clock, random, tell } = this.#parts
-    this.#delays++
-    if (!later.isRateLimited) this.#failures++
-    const pauseMs = Math.min(FIRST_PAUSE_MS * 2 ** (this.#delays - 1), LONGEST_PAUSE_MS)
-    const askedMs = later.retryAfterMs ?? 0
-    this.#nextAt = clock.now() + Math.max(pauseMs, askedMs) * (1 + random() / 5)
-    const { error } = later
-    tell({ kind: 'batch_delayed', batchId: this.#batchId, error, retryAt: this.#nextAt })
+  #delay(reply: Later): void {
+    this.#pace.delay(reply)
+    const { error } = reply
+    this.#trouble = error
+    this.#parts.tell({ kind: 'batch_delayed', batchId: this.#batchId, error, retryAt: this.nextAt })
   }
 
-  #succeeded(): void {
-    this.#delays = 0
-    this.#failures = 0
-  }
-
-  #failed(error: Failed['error'], place: Place): BatchResult {
-    return unbilled(error, place, this.#sent(), this.#parts.clock.now())
-  }
-
-  #lost(error: Failed['error'], place: Place): BatchResult {
-    return lost(error, place, this.#sent(), this.#parts.clock.now())
+  get #batchId(): string | null {
+    return 'batchId' in this.#stage ? this.#stage.batchId : null
   }
 
   #sent(): Sent {
-    const sentAt = this.#sentAt ?? this.#parts.clock.now()
-    return { batchId: this.#batchId, sentAt, attempts: this.#attempts }
+    return { batchId: this.#batchId, sentAt: this.#begunAt, attempts: this.#attempts }
   }
 
   #entry(): PendingBatch {
-    return {
-      batchId: this.#batchId,
-      payloads: [...this.#places.values()],
-      size: this.#size,
-      sentAt: this.#sentAt ?? this.#parts.clock.now(),
-    }
+    const batchId = this.#stage.kind === 'exists' ? this.#stage.batchId : null
+    const [name, payloads, size] = [this.#name, this.#payloads, this.#size]
+    return { name, batchId, payloads, size, sentAt: this.#sentAt }
   }
-}
-
-const totalOf = (counts: BatchDocument['request_counts']): number =>
-  Object.values(counts).reduce((sum, count) => sum + count, 0)
-
-const NOT_SUBMITTED: Failed['error'] = {
-  status: null,
-  type: 'batch_not_submitted',
-  message: 'The program ended before this request was sent in a batch.',
-  isRetryable: true,
-}
-
-const GONE: Failed['error'] = {
-  status: 404,
-  type: 'batch_gone',
-  message: 'The provider does not know this batch any more, or not with this key.',
-  isRetryable: true,
-}
-
-const NO_RESULT: Failed['error'] = {
-  status: null,
-  type: 'batch_without_result',
-  message: 'The batch has ended without a result for this request.',
-  isRetryable: true,
 }

@@ -5,6 +5,9 @@ import type { EpochMs } from '../../core/clock.ts'
 /** Most batches end within an hour, says the provider. For who has not seen any end yet. */
 export const BATCH_TYPICAL_MS = 3_600_000
 
+/** Answers a second that the smallest quota of the provider brings at least: fifty a minute. */
+export const LEAST_DIRECT_RATE = 50 / 60
+
 export interface LaneQuestion {
   /** When all answers should be there; null: whenever. */
   readonly deadlineAt: EpochMs | null

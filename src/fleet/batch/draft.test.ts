@@ -1,31 +1,53 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, it } from 'vitest'
-import { customIdOf, type Draft, draftsOf, type PlacedPayload, USUAL_SIZE } from './draft.ts'
+import { seededRandom } from '../../core/random.ts'
+import { bodyOf } from '../message-request.ts'
+import {
+  type Draft,
+  type DraftSource,
+  draftsOf,
+  type PlacedPayload,
+  SEND_NOW,
+  USUAL_SIZE,
+} from './draft.ts'
+import { Unanswered } from './unanswered.ts'
+
+const params = (content = 'hi') => ({
+  model: 'm',
+  max_tokens: 1,
+  messages: [{ role: 'user', content }],
+})
 
 const payload = (index: number, content = 'hi'): PlacedPayload => ({
   id: `p${index}`,
   index,
-  params: { model: 'm', max_tokens: 1, messages: [{ role: 'user', content }] },
+  body: bodyOf(params(content)),
 })
+
+const filled = (payloads: DraftSource, size = {}) =>
+  draftsOf(payloads, { size: { ...USUAL_SIZE, ...size }, random: seededRandom(1) })
 
 async function cut(payloads: Iterable<PlacedPayload>, size = {}): Promise<Draft[]> {
   const drafts: Draft[] = []
-  for await (const draft of draftsOf(payloads, { ...USUAL_SIZE, ...size })) drafts.push(draft)
+  for await (const draft of filled(payloads, size)) drafts.push(draft)
   return drafts
 }
 
-const idsOf = (drafts: readonly Draft[]) => drafts.map(({ places }) => [...places.keys()])
+const idsOf = (drafts: readonly Draft[]) =>
+  drafts.map(({ payloads }) => payloads.map(({ id }) => id))
 
 describe('drafts', () => {
   it('are bodies as the provider wants them, without streams', async () => {
-    const streaming = { ...payload(1), params: { ...payload(1).params, stream: true } }
+    const streaming = { ...payload(1), body: bodyOf({ ...params(), stream: true }) }
     const [draft] = await cut([payload(0), streaming])
     expect(JSON.parse(String(draft?.body))).toEqual({
       requests: [
-        { custom_id: 'p0', params: payload(0).params },
-        { custom_id: 'p1', params: payload(1).params },
+        { custom_id: `${draft?.name}-0`, params: params() },
+        { custom_id: `${draft?.name}-1`, params: params() },
       ],
     })
-    expect(draft?.places.get('p1')).toEqual({ id: 'p1', index: 1 })
+    expect(draft?.payloads[1]).toEqual({ id: 'p1', index: 1 })
   })
 
   it('have no more requests than is said', async () => {
@@ -47,22 +69,60 @@ describe('drafts', () => {
   it('never have more than the provider allows', async () => {
     const many = Array.from({ length: 100_001 }, (_, index) => payload(index))
     const drafts = await cut(many, { requests: 1e9, bytes: 1e12 })
-    expect(drafts.map(({ places }) => places.size)).toEqual([100_000, 1])
+    expect(drafts.map(({ payloads }) => payloads.length)).toEqual([100_000, 1])
   })
 
   it('are none where there is nothing', async () => {
     expect(await cut([])).toEqual([])
   })
+
+  it('keep nothing beside the body when they are full', async () => {
+    setFlagsFromString('--expose-gc')
+    const collect: unknown = runInNewContext('gc')
+    if (typeof collect !== 'function') throw new Error('garbage cannot be collected')
+    const long = 'x'.repeat(1_000_000)
+    function* source() {
+      for (let index = 0; index < 30; index++) yield payload(index, long)
+      yield SEND_NOW
+    }
+    // Twice: what is freed in the background counts up to the second time.
+    const held = (): number => {
+      collect()
+      collect()
+      return process.memoryUsage().arrayBuffers
+    }
+    const before = held()
+    const drafts = filled(source())
+    const { value } = await drafts.next()
+    const kept = held() - before
+    expect(value?.body.length).toBeGreaterThan(30_000_000)
+    expect(kept).toBeLessThan(40_000_000)
+    await drafts.return()
+  })
 })
 
-describe('a name in a batch', () => {
-  it('is the id where that is allowed', () => {
-    expect(customIdOf('row-17_b')).toBe('row-17_b')
+describe('names in a batch', () => {
+  it('are allowed, and say which batch it is', async () => {
+    const drafts = await cut([payload(0), payload(1)], { requests: 1 })
+    const requests = drafts.map(
+      ({ body }) => String(body).match(/"custom_id":"([^"]*)"/)?.[1] ?? '',
+    )
+    for (const name of requests) expect(name).toMatch(/^[a-zA-Z0-9_-]{1,64}$/)
+    const owners = drafts.map(({ name, payloads }) =>
+      requests.map((request) => new Unanswered(name, payloads).isOfBatch(request)),
+    )
+    expect(owners).toEqual([
+      [true, false],
+      [false, true],
+    ])
   })
 
-  it.each(['a b', 'x'.repeat(65), '', 'é', customIdOf('a b')])('is another for %j', (id) => {
-    expect(customIdOf(id)).toMatch(/^sha256-[a-zA-Z0-9_-]{43}$/)
-    expect(customIdOf(id)).not.toBe(id)
-    expect(customIdOf(id)).toBe(customIdOf(id))
+  it('are two where ids are one', async () => {
+    const twins = [0, 1].map((index) => ({ ...payload(index), id: 'twin' }))
+    const [draft] = await cut(twins)
+    expect(String(draft?.body).match(/"custom_id":"[^"]*"/g)).toEqual([
+      `"custom_id":"${draft?.name}-0"`,
+      `"custom_id":"${draft?.name}-1"`,
+    ])
   })
 })

@@ -1,7 +1,5 @@
 // Payloads on their way into a batch. Owns: how many go into one, their names there, the body that creates it.
 // Must not know: when it is sent.
-import { hash } from 'node:crypto'
-import type { MessageParams } from '../payload.ts'
 
 /** A payload's place in its job. */
 export interface Place {
@@ -14,7 +12,8 @@ export interface Place {
 
 /** A payload that knows its place. */
 export interface PlacedPayload extends Place {
-  readonly params: MessageParams
+  /** The request, as JSON. A batch never streams. */
+  readonly body: Buffer
 }
 
 /**
@@ -34,35 +33,24 @@ export const SEND_NOW = 'send now'
 export const USUAL_SIZE: BatchSize = { requests: 10_000, bytes: 32_000_000 }
 const LARGEST_SIZE: BatchSize = { requests: 100_000, bytes: 256_000_000 }
 
-/** The payloads of a batch, by the names that they have there. */
-export type Places = ReadonlyMap<string, Place>
-
 export interface Draft {
-  readonly places: Places
+  /** Like no other batch's. */
+  readonly name: string
+  readonly payloads: readonly Place[]
   readonly body: Buffer
 }
 
 const OPENING = Buffer.from('{"requests":[')
-const COMMA = Buffer.from(',')
 const CLOSING = Buffer.from(']}')
-
-const AS_IT_IS = /^[a-zA-Z0-9_-]{1,64}$/
-const HASHED = 'sha256-'
+const ENTRY_CLOSING = Buffer.from('}')
 
 /**
- * What a payload is called in a batch, where only 64 characters of few kinds are allowed: its id, or a hash of
- * it. Always the same, so that results can be told apart without remembering more than ids.
+ * What a payload is called in a batch, where only 64 characters of few kinds are allowed. It says which batch that
+ * is, since nothing else that is told of a batch does, and two payloads of a job never share it.
  */
-export function customIdOf(id: string): string {
-  if (AS_IT_IS.test(id) && !id.startsWith(HASHED)) return id
-  return HASHED + hash('sha256', id, 'base64url')
-}
+export const requestName = (batchName: string, { index }: Place): string => `${batchName}-${index}`
 
-export function placesOf(places: Iterable<Place>): Places {
-  return new Map(Array.from(places, (place) => [customIdOf(place.id), bare(place)]))
-}
-
-/** Without its params. */
+/** Without its body. */
 function bare({ id, index, worstNanoUsd }: Place): Place {
   return worstNanoUsd === undefined ? { id, index } : { id, index, worstNanoUsd }
 }
@@ -72,55 +60,77 @@ export type DraftSource =
   | Iterable<PlacedPayload | typeof SEND_NOW>
   | AsyncIterable<PlacedPayload | typeof SEND_NOW>
 
+export interface DraftOptions {
+  readonly size: BatchSize
+  /** From 0 up to 1: names batches. */
+  readonly random: () => number
+}
+
 /** Fills one batch after the other; the last has what is left. A payload that is too large is alone in its own. */
 export async function* draftsOf(
   payloads: DraftSource,
-  size: BatchSize,
+  { size, random }: DraftOptions,
 ): AsyncGenerator<Draft, void, undefined> {
-  const mostRequests = Math.min(size.requests, LARGEST_SIZE.requests)
-  const mostBytes = Math.min(size.bytes, LARGEST_SIZE.bytes)
-  let draft = new OpenDraft()
+  const most: BatchSize = {
+    requests: Math.min(size.requests, LARGEST_SIZE.requests),
+    bytes: Math.min(size.bytes, LARGEST_SIZE.bytes),
+  }
+  let draft = new OpenDraft(newName(random))
   for await (const payload of payloads) {
-    if (payload === SEND_NOW) {
-      if (draft.size === 0) continue
-      yield draft.close()
-      draft = new OpenDraft()
-      continue
-    }
-    const entry = entryOf(payload)
-    const isFull = draft.size === mostRequests || draft.bytes + entry.length > mostBytes
+    const isFull = payload === SEND_NOW || !draft.hasRoomFor(payload, most)
     if (isFull && draft.size > 0) {
       yield draft.close()
-      draft = new OpenDraft()
+      draft = new OpenDraft(newName(random))
     }
-    draft.add(payload, entry)
+    if (payload !== SEND_NOW) draft.add(payload)
   }
   if (draft.size > 0) yield draft.close()
 }
 
+const newName = (random: () => number): string =>
+  `hg_${Math.floor(random() * 36 ** 10)
+    .toString(36)
+    .padStart(10, '0')}`
+
 class OpenDraft {
-  readonly #places: Place[] = []
-  readonly #parts: Buffer[] = [OPENING]
-  bytes = OPENING.length + CLOSING.length
+  readonly #name: string
+  readonly #payloads: Place[] = []
+  #parts: Buffer[] = [OPENING]
+  #bytes = OPENING.length + CLOSING.length
+
+  constructor(name: string) {
+    this.#name = name
+  }
 
   get size(): number {
-    return this.#places.length
+    return this.#payloads.length
   }
 
-  add(place: Place, entry: Buffer): void {
-    if (this.size > 0) this.#parts.push(COMMA)
-    this.#places.push(bare(place))
-    this.#parts.push(entry)
-    this.bytes += entry.length + COMMA.length
+  hasRoomFor(payload: PlacedPayload, most: BatchSize): boolean {
+    return this.size < most.requests && this.#bytes + lengthOf(this.#entry(payload)) <= most.bytes
   }
 
+  add(payload: PlacedPayload): void {
+    const entry = this.#entry(payload)
+    this.#bytes += lengthOf(entry)
+    this.#payloads.push(bare(payload))
+    this.#parts.push(...entry)
+  }
+
+  /** Only once. The parts are gone then: whoever filled it may hold on to it for long. */
   close(): Draft {
-    return { places: placesOf(this.#places), body: Buffer.concat([...this.#parts, CLOSING]) }
+    const parts = this.#parts
+    this.#parts = []
+    const body = Buffer.concat([...parts, CLOSING])
+    return { name: this.#name, payloads: this.#payloads, body }
+  }
+
+  #entry(payload: PlacedPayload): readonly Buffer[] {
+    const opening = `{"custom_id":"${requestName(this.#name, payload)}","params":`
+    const separated = this.size > 0 ? `,${opening}` : opening
+    return [Buffer.from(separated), payload.body, ENTRY_CLOSING]
   }
 }
 
-/** A batch never streams, whatever the payload says. */
-function entryOf({ id, params }: PlacedPayload): Buffer {
-  const request = { custom_id: customIdOf(id), params: { ...params, stream: undefined } }
-  return Buffer.from(JSON.stringify(request))
-}
+const lengthOf = (entry: readonly Buffer[]): number =>
+  entry.reduce((sum, { length }) => sum + length, 0)

@@ -5,14 +5,14 @@
 const LONGEST_LINE_BYTES = 64 * 1024 * 1024
 const NEWLINE = 0x0a
 
-/** Throws when a line is too long, and what the body throws. A last line may lack its end. */
+/** Throws what the body throws. A line that is too long is given as an empty one. A last line may lack its end. */
 export async function* linesOf(body: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
   let parts: Buffer[] = []
   let bytes = 0
   const take = (part: Buffer): void => {
     bytes += part.length
-    if (bytes > LONGEST_LINE_BYTES) throw new Error('A line of the results is too long.')
-    parts.push(part)
+    if (bytes > LONGEST_LINE_BYTES) parts = []
+    else parts.push(part)
   }
   const cut = (): string => {
     const line = Buffer.concat(parts).toString('utf8')

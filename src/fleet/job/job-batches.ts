@@ -2,13 +2,12 @@
 // Must not know: results, or how a batch is brought to its end.
 import type { BatchJournal, FleetBatches, PendingBatch } from '../batch/batch-record.ts'
 import type { Place } from '../batch/draft.ts'
-import type { KeptLines } from './kept-lines.ts'
-import { batchLine } from './pending-batches.ts'
-import { journalLine } from './records.ts'
+import type { Journal } from './journal.ts'
+import { batchEntry } from './pending-batches.ts'
 import type { Standing } from './standing.ts'
 
 export interface JobBatchesOptions {
-  readonly journal: KeptLines
+  readonly journal: Journal
   readonly pending: readonly PendingBatch[]
   readonly standing: Standing
   readonly lineOf: (id: string) => number | undefined
@@ -21,30 +20,29 @@ export class JobBatches {
   readonly #options: JobBatchesOptions
   /** Lines that are in a batch, or wait for one, and have no outcome. */
   readonly #lines = new Set<number>()
+  /** Lines that were pending when these were handed over: an outcome counts only a moment after it has come. */
+  #former: ReadonlySet<number> = new Set()
+  /** Names of batches that wait for the provider to have room: all of them is written down. */
+  readonly #refused = new Set<string>()
   #pending: readonly PendingBatch[]
 
-  /** What is pending counts as begun no longer: it is not lost. */
   constructor(options: JobBatchesOptions) {
-    const { pending, standing } = options
     this.#options = options
-    this.#pending = pending.map((batch) => ({
+    this.#pending = options.pending.map((batch) => ({
       ...batch,
       payloads: batch.payloads.filter(({ id }) => this.#isOpen(id)),
     }))
     for (const { payloads } of this.#pending)
-      for (const { id } of payloads) {
-        const line = this.#lineOf(id)
-        this.#lines.add(line)
-        standing.unsend(line)
-      }
+      for (const { id } of payloads) this.#lines.add(this.#lineOf(id))
   }
 
   get size(): number {
     return this.#lines.size
   }
 
+  /** Whether it is not to be sent now. */
   has(line: number): boolean {
-    return this.#lines.has(line)
+    return this.#lines.has(line) || this.#former.has(line)
   }
 
   /** It has an outcome, or is open again. */
@@ -52,31 +50,39 @@ export class JobBatches {
     this.#lines.delete(line)
   }
 
-  /** For whoever sends the prompts. What was pending is handed over once. */
-  handOver(leave: AbortSignal): FleetBatches {
+  /** For whoever sends the prompts. What was pending is handed over once, and all outcomes are kept before. */
+  handOver(): FleetBatches {
     const pending = this.#pending
     this.#pending = []
-    return { journal: this.#journal(), pending, leave }
+    const ids = pending.flatMap(({ payloads }) => payloads.map(({ id }) => id))
+    this.#former = new Set(ids.map((id) => this.#lineOf(id)))
+    return { journal: this.#journal(), pending }
   }
 
   #journal(): BatchJournal & { joined(place: Place): Promise<void> } {
     const { journal, kept, onJoined } = this.#options
-    const write = async (text: string): Promise<void> => {
-      await journal.write(text)
-      await journal.sync()
-    }
     return {
       joined: async ({ id }) => {
         // Until its batch is sent nothing can be lost.
-        await journal.write(journalLine({ kind: 'unsent', id }))
+        await journal.note({ kind: 'unsent', id, cost_nano_usd: 0 })
         this.#lines.add(this.#lineOf(id))
         onJoined(id)
       },
-      submitting: (batch) => write(batchLine(batch)),
-      submitted: ({ sentAt, batchId }) =>
-        write(journalLine({ kind: 'batch_created', sent_at: sentAt, batch_id: batchId })),
-      ended: async ({ sentAt }) => {
-        if (await kept()) await write(journalLine({ kind: 'batch_ended', sent_at: sentAt }))
+      submitting: (batch) => {
+        const { name, sentAt } = batch
+        const isKnown = this.#refused.delete(name)
+        const again = { kind: 'batch_again', name, sent_at: sentAt } as const
+        return journal.keep(isKnown ? again : batchEntry(batch))
+      },
+      refused: ({ name }) => {
+        this.#refused.add(name)
+        return journal.note({ kind: 'batch_refused', name })
+      },
+      submitted: ({ name, batchId }) =>
+        journal.keep({ kind: 'batch_created', name, batch_id: batchId }),
+      ended: async ({ name }) => {
+        this.#refused.delete(name)
+        if (await kept()) await journal.keep({ kind: 'batch_ended', name })
       },
     }
   }

@@ -2,29 +2,35 @@
 // know: files, or what becomes of a batch.
 import type { PendingBatch } from '../batch/batch-record.ts'
 import type { Place } from '../batch/draft.ts'
-import { type JournalEntry, journalLine } from './records.ts'
+import type { JournalEntry } from './records.ts'
 
-type BatchEntry = Extract<JournalEntry, { kind: 'batch' | 'batch_created' | 'batch_ended' }>
+type BatchEntry = Extract<JournalEntry, { kind: `batch${string}` }>
 
-/** One is sent after the other: the moment tells them apart. */
 export class PendingBatches {
-  readonly #bySentAt = new Map<number, PendingBatch>()
+  readonly #byName = new Map<string, PendingBatch>()
+  /** The provider had no room for these: they do not exist, unless they are tried once more. */
+  readonly #refused = new Map<string, PendingBatch>()
 
   get all(): readonly PendingBatch[] {
-    return [...this.#bySentAt.values()]
+    return [...this.#byName.values()]
   }
 
   follow(entry: BatchEntry): void {
-    const { sent_at: sentAt } = entry
-    if (entry.kind === 'batch_ended') {
-      this.#bySentAt.delete(sentAt)
-    } else if (entry.kind === 'batch') {
+    const { name } = entry
+    const batch = this.#byName.get(name) ?? this.#refused.get(name)
+    if (entry.kind === 'batch') {
+      const { size, sent_at: sentAt } = entry
       const payloads = entry.payloads.map(placeOf)
-      this.#bySentAt.set(sentAt, { batchId: null, payloads, size: entry.size, sentAt })
-    } else {
-      const batch = this.#bySentAt.get(sentAt)
-      if (batch) this.#bySentAt.set(sentAt, { ...batch, batchId: entry.batch_id })
+      this.#byName.set(name, { name, batchId: null, payloads, size, sentAt })
+      return
     }
+    this.#byName.delete(name)
+    this.#refused.delete(name)
+    if (!batch) return
+    if (entry.kind === 'batch_refused') this.#refused.set(name, batch)
+    if (entry.kind === 'batch_again') this.#byName.set(name, { ...batch, sentAt: entry.sent_at })
+    if (entry.kind === 'batch_created')
+      this.#byName.set(name, { ...batch, batchId: entry.batch_id })
   }
 }
 
@@ -34,12 +40,12 @@ function placeOf({ id, index, worst_nano_usd: worst }: Written): Place {
   return worst === null ? { id, index } : { id, index, worstNanoUsd: worst }
 }
 
-/** A line of the journal: it is about to be created. */
-export function batchLine({ payloads, size, sentAt }: PendingBatch): string {
+/** What is noted of one before it is created. */
+export function batchEntry({ name, payloads, size, sentAt }: PendingBatch): JournalEntry {
   const written = payloads.map(({ id, index, worstNanoUsd }) => ({
     id,
     index,
     worst_nano_usd: worstNanoUsd ?? null,
   }))
-  return journalLine({ kind: 'batch', sent_at: sentAt, size, payloads: written })
+  return { kind: 'batch', name, sent_at: sentAt, size, payloads: written }
 }

@@ -1,10 +1,11 @@
-// Batches through the gate, over real sockets. What the lane does in trouble is proved beside its source.
+// Batches through the gate, over real sockets. What becomes of them in trouble is proved on virtual time.
 import { expect, test } from 'vitest'
 import { seededRandom } from '../../src/core/random.ts'
 import type { Call } from '../../src/fleet/batch/batch-api.ts'
-import { BatchLane } from '../../src/fleet/batch/batch-lane.ts'
 import type { BatchJournal, PendingBatch } from '../../src/fleet/batch/batch-record.ts'
+import { type BatchRouteOptions, batchResults } from '../../src/fleet/batch/batch-route.ts'
 import type { PlacedPayload } from '../../src/fleet/batch/draft.ts'
+import { bodyOf } from '../../src/fleet/message-request.ts'
 import { costOf, Prices } from '../../src/ledger/prices.ts'
 import { ask, type Harness, KEY, MODEL, openHarness } from '../harness.ts'
 
@@ -30,33 +31,43 @@ function callThrough({ url }: Harness): Call {
 
 function* prompts(count: number): Generator<PlacedPayload> {
   for (let index = 0; index < count; index++) {
-    yield { id: `prompts.jsonl:${index + 1}`, index, params: ask(`Grade ${index}.`, { output: 5 }) }
+    yield {
+      id: `prompts.jsonl:${index + 1}`,
+      index,
+      body: bodyOf(ask(`Grade ${index}.`, { output: 5 })),
+    }
   }
 }
 
-function openLane(gate: Harness) {
-  const pending = new Map<number, PendingBatch>()
+const PRICES = new Prices([{ match: 'claude-*', input: 2_000_000, output: 10_000_000 }])
+
+function remembering() {
+  const pending = new Map<string, PendingBatch>()
   const journal: BatchJournal = {
-    submitting: async (batch) => void pending.set(batch.sentAt, batch),
-    submitted: async (batch) => void pending.set(batch.sentAt, batch),
-    ended: async (batch) => void pending.delete(batch.sentAt),
+    submitting: async (batch) => void pending.set(batch.name, batch),
+    submitted: async (batch) => void pending.set(batch.name, batch),
+    ended: async ({ name }) => void pending.delete(name),
   }
-  const prices = new Prices([{ match: 'claude-*', input: 2_000_000, output: 10_000_000 }])
-  const lane = new BatchLane({
-    call: callThrough(gate),
-    clock: gate.clock,
-    random: seededRandom(1),
-    prices,
-    size: { requests: 1000 },
-  })
-  return { lane, journal, pending, prices }
+  return { journal, pending }
 }
+
+/** Each has names of its own. */
+let runs = 0
+
+const through = (gate: Harness, journal: BatchJournal): BatchRouteOptions => ({
+  call: callThrough(gate),
+  clock: gate.clock,
+  random: seededRandom(++runs),
+  prices: PRICES,
+  size: { requests: 1000 },
+  journal,
+})
 
 test('answers thousands of prompts that the limits would let through in an hour', async () => {
   await using gate = await openHarness({ speed: SPEED })
-  const { lane, journal, pending, prices } = openLane(gate)
+  const { journal, pending } = remembering()
   const answered = new Map<string, number>()
-  for await (const result of lane.dispatch(prompts(3000), { journal })) {
+  for await (const result of batchResults(prompts(3000), through(gate, journal))) {
     expect(result).toMatchObject({ kind: 'answered', via: 'batch', attempts: 1 })
     expect(answered.has(result.id)).toBe(false)
     answered.set(result.id, result.costNanoUsd ?? Number.NaN)
@@ -67,7 +78,7 @@ test('answers thousands of prompts that the limits would let through in an hour'
   const { bills, totals } = gate.emulator.report()
   expect(totals).toMatchObject({ requests: 0, batchRequests: 3000 })
   const [bill, ...others] = bills
-  const price = prices.priceOf('anthropic', bill?.model ?? '', 0)
+  const price = PRICES.priceOf('anthropic', bill?.model ?? '', 0)
   if (!bill || !price) throw new Error('nothing was billed')
   expect(others).toEqual([])
   const spent = [...answered.values()].reduce((sum, cost) => sum + cost, 0)
@@ -76,8 +87,8 @@ test('answers thousands of prompts that the limits would let through in an hour'
 
 test('leaves the limits of who talks to the model as they are', async () => {
   await using gate = await openHarness({ speed: SPEED })
-  const { lane, journal } = openLane(gate)
-  const results = lane.dispatch(prompts(500), { journal })
+  const { journal } = remembering()
+  const results = batchResults(prompts(500), through(gate, journal))
   expect((await results.next()).value).toMatchObject({ kind: 'answered' })
   await gate.client().messages.create(ask('Hello.'))
   const { limits } = gate.emulator.report()
@@ -89,18 +100,17 @@ test('leaves the limits of who talks to the model as they are', async () => {
 
 test('goes on in another program with what the first one left', async () => {
   await using gate = await openHarness({ speed: SPEED })
-  const first = openLane(gate)
-  const left = first.lane.dispatch(prompts(2500), { journal: first.journal })
+  const first = remembering()
+  const left = batchResults(prompts(2500), through(gate, first.journal))
   await left.next()
   await left.return(undefined)
   const pending = [...first.pending.values()]
   const sent = new Set(pending.flatMap(({ payloads }) => payloads.map(({ id }) => id)))
   const rest = [...prompts(2500)].filter(({ id }) => !sent.has(id))
-  const second = openLane(gate)
+  const second = remembering()
   const ids = new Set<string>()
-  for await (const { id } of second.lane.dispatch(rest, { journal: second.journal, pending })) {
-    ids.add(id)
-  }
+  const options = { ...through(gate, second.journal), pending }
+  for await (const { id } of batchResults(rest, options)) ids.add(id)
   expect(ids.size).toBe(2500)
   expect(gate.emulator.report().totals.batchRequests).toBe(2500)
   expect(second.pending.size).toBe(0)
