@@ -39,6 +39,13 @@ it('expects less of a prompt than it can cost at most', () => {
   expect(cost?.worst).toBe(forecaster.worst(params))
 })
 
+it('knows what a batch saves, and where nothing is known of that', () => {
+  const { cost, batchCost } = forecaster.forecast(asking('claude-haiku-4-5', 'word '.repeat(100)))
+  expect(batchCost?.expected).toBe((cost?.expected ?? Number.NaN) / 2)
+  expect(batchCost?.worst).toBe((cost?.worst ?? Number.NaN) / 2)
+  expect(forecaster.forecast(asking('claude-of-next-year', 'text')).batchCost).toBeNull()
+})
+
 it('adds up what a job takes, and counts what has no price', () => {
   const forecast = new JobForecast()
   const known = asking('claude-haiku-4-5', 'known')
@@ -49,6 +56,9 @@ it('adds up what a job takes, and counts what has no price', () => {
   expect(forecast.prompts).toBe(71)
   expect(forecast.expectedNanoUsd).toBe(70 * (one.cost?.expected ?? 0))
   expect(forecast.worstNanoUsd).toBe(70 * (one.cost?.worst ?? 0))
+  expect(forecast.batchable).toBe(70)
+  expect(forecast.expectedSavingNanoUsd).toBe(forecast.expectedNanoUsd / 2)
+  expect(forecast.worstSavingNanoUsd).toBe(forecast.worstNanoUsd / 2)
   expect([...forecast.unpriced]).toEqual([['claude-of-next-year', 1]])
 })
 

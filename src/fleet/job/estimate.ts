@@ -8,17 +8,25 @@ import { CallCost } from '../../dispatch/call-cost.ts'
 import type { CallRules } from '../../dispatch/call-rules.ts'
 import { Estimator } from '../../estimate/estimator.ts'
 import { costOf } from '../../ledger/prices.ts'
-import { messageRequest } from '../message-request.ts'
+import { bodyOf, messageRequest } from '../message-request.ts'
 import type { MessageParams } from '../payload.ts'
-import { worstCost } from '../price-tag.ts'
+import { priceTag } from '../price-tag.ts'
 
 /** One prompt, before anything was learnt from answers. */
 export interface PromptForecast {
   readonly expected: Usage
   /** The group of models that shares limits. */
   readonly limitGroup: string
-  /** Nano-dollars; null where the model's price is not known. */
-  readonly cost: { readonly expected: number; readonly worst: number } | null
+  /** Null where the model's price is not known. */
+  readonly cost: ForecastCost | null
+  /** The same in a batch; null where it is not known to be less there. */
+  readonly batchCost: ForecastCost | null
+}
+
+/** In nano-dollars. */
+export interface ForecastCost {
+  readonly expected: number
+  readonly worst: number
 }
 
 /** Whoever sends it: what a prompt costs does not depend on that. */
@@ -37,22 +45,26 @@ export class PromptForecaster {
 
   forecast(params: MessageParams): PromptForecast {
     const now = this.#clock.now()
-    const request = messageRequest(params, ANYBODY, now)
+    const request = messageRequest(bodyOf(params), ANYBODY, now)
     const { provider, operation, headers, body } = request
     const described = provider.describe(operation, headers, Buffer.isBuffer(body) ? body : null)
     const { limitGroup } = described
     const call = { ...described, provider, isMetered: true, scope: '', flow: '' }
     const { expected } = new CallCost(call, this.#estimator, now).forecast(now)
     const price = this.#rules.prices.priceOf(provider.name, params.model, now)
-    const worst = worstCost(request, this.#rules, now)
-    const cost = price && worst !== null ? { expected: costOf(price, expected), worst } : null
-    return { expected, limitGroup, cost }
+    const tag = priceTag(request, this.#rules, now)
+    const costAs = (isBatch: boolean, worst: number | null): ForecastCost | null =>
+      price && worst !== null ? { expected: costOf(price, expected, { isBatch }), worst } : null
+    const cost = costAs(false, tag.worstNanoUsd)
+    const inBatch = costAs(true, tag.worstInBatchNanoUsd)
+    const batchCost = cost && inBatch && inBatch.worst < cost.worst ? inBatch : null
+    return { expected, limitGroup, cost, batchCost }
   }
 
   /** The most that a prompt can cost, in nano-dollars; null where that is not known. */
   worst(params: MessageParams): number | null {
     const now = this.#clock.now()
-    return worstCost(messageRequest(params, ANYBODY, now), this.#rules, now)
+    return priceTag(messageRequest(bodyOf(params), ANYBODY, now), this.#rules, now).worstNanoUsd
   }
 }
 
@@ -64,12 +76,16 @@ export class JobForecast {
   /** Nano-dollars of the prompts whose price is known. */
   expectedNanoUsd = 0
   worstNanoUsd = 0
+  /** Prompts that cost less in a batch, and what they save there. */
+  batchable = 0
+  expectedSavingNanoUsd = 0
+  worstSavingNanoUsd = 0
   /** Prompts by model, of models whose price is not known. */
   readonly unpriced = new Map<string, number>()
   /** What each limit group will be asked for. */
   readonly #groups = new Map<string, Partial<Record<Dimension, number>>>()
 
-  add(model: string, { expected, limitGroup, cost }: PromptForecast): void {
+  add(model: string, { expected, limitGroup, cost, batchCost }: PromptForecast): void {
     const input = expected.inputTokens + expected.cacheReadTokens + expected.cacheWriteTokens
     const output = expected.outputTokens
     this.prompts++
@@ -77,6 +93,11 @@ export class JobForecast {
     this.outputTokens += output
     this.expectedNanoUsd += cost?.expected ?? 0
     this.worstNanoUsd += cost?.worst ?? 0
+    if (cost && batchCost) {
+      this.batchable++
+      this.expectedSavingNanoUsd += cost.expected - batchCost.expected
+      this.worstSavingNanoUsd += cost.worst - batchCost.worst
+    }
     if (!cost) this.unpriced.set(model, (this.unpriced.get(model) ?? 0) + 1)
     const { requests = 0, input_tokens = 0, output_tokens = 0 } = this.#groups.get(limitGroup) ?? {}
     this.#groups.set(limitGroup, {

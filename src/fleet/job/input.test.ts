@@ -149,6 +149,20 @@ describe('what is wrong', () => {
     )
   })
 
+  it('is what is no file', async () => {
+    const problem = (file: string) => expect(Input.open(file, { skipsBad: false })).rejects
+    await problem(folder).toThrow(`${folder}: is a folder: name a file of prompts`)
+    await problem('/dev/null').toThrow('/dev/null: is not a file: write the prompts into one')
+  })
+
+  it.skipIf(process.platform !== 'linux')('is a file that its device does not read', async () => {
+    const opening = Input.open('/proc/self/mem', { skipsBad: false })
+    await expect(opening).rejects.toMatchObject({
+      kind: 'run',
+      problems: ['/proc/self/mem: cannot be read: the device has failed'],
+    })
+  })
+
   it('is let through as such where that was asked for', async () => {
     const content = jsonl({ id: 'a', ...ASKED }, { id: 'a', ...ASKED }, { id: 'b' })
     await using input = await open(content, { skipsBad: true })

@@ -5,7 +5,7 @@ import { type FileHandle, open } from 'node:fs/promises'
 import type { Payload } from '../payload.ts'
 import { type LineRead, readLine } from './dialects.ts'
 import { type Line, linesOf } from './lines.ts'
-import { JobError, reasonOf } from './problem.ts'
+import { JobError, unreadable } from './problem.ts'
 
 /** What a journal remembers of an input, to know it again. */
 export interface InputMark {
@@ -32,6 +32,8 @@ export class Input implements AsyncDisposable {
   readonly #skipsBad: boolean
   /** Line numbers by the hash of the id: ids may be long, and there may be millions. */
   readonly #lines = new Map<string, number>()
+  /** Lines that are no prompts, where those are skipped. */
+  readonly #bad = new Set<number>()
   mark: InputMark = { bytes: 0, sha256: '' }
   /** Up to the last one, blank ones included. */
   lineCount = 0
@@ -52,7 +54,7 @@ export class Input implements AsyncDisposable {
    */
   static async open(path: string, { skipsBad }: { readonly skipsBad: boolean }): Promise<Input> {
     const file = await open(path).catch((error: unknown) => {
-      throw new JobError('input', [`${path}: cannot be read: ${reasonOf(error)}`], error)
+      throw unreadable('input', path, error)
     })
     const input = new Input(path, file, skipsBad)
     try {
@@ -69,10 +71,14 @@ export class Input implements AsyncDisposable {
     return this.#lines.get(hashOf(id))
   }
 
+  isBad(line: number): boolean {
+    return this.#bad.has(line)
+  }
+
   /**
    * The lines that are wanted, read when they are taken.
    *
-   * @throws JobError when the file has changed since it was checked
+   * @throws JobError when the file has changed since it was checked, and when it can't be read any more
    */
   async *read(isWanted: (line: number) => boolean): AsyncGenerator<InputLine> {
     for await (const line of this.#written()) {
@@ -96,29 +102,36 @@ export class Input implements AsyncDisposable {
   }
 
   async #check(): Promise<void> {
-    const { size } = await this.#stat()
+    await this.#refuseOthers()
     const hash = createHash('sha256')
+    let bytes = 0
+    const onChunk = (chunk: Uint8Array): void => {
+      hash.update(chunk)
+      bytes += chunk.length
+    }
     const problems: string[] = []
-    let bad = 0
-    for await (const line of this.#written((chunk) => hash.update(chunk))) {
+    for await (const line of this.#written(onChunk)) {
       this.lineCount = line.number
       this.count++
       const why = this.#add(line)
       if (why === null) continue
-      bad++
+      this.#bad.add(line.number)
       if (problems.length < MOST_TOLD) problems.push(`${this.path}:${line.number}: ${why}`)
     }
     if (this.count === 0) throw new JobError('input', [`${this.path}: has no prompts in it`])
+    const bad = this.#bad.size
     if (bad > MOST_TOLD) problems.push(`${this.path}: and ${bad - MOST_TOLD} more such lines`)
     if (bad > 0 && !this.#skipsBad) throw new JobError('input', problems)
-    this.mark = { bytes: size, sha256: hash.digest('hex') }
+    this.mark = { bytes, sha256: hash.digest('hex') }
   }
 
-  async #stat() {
+  async #refuseOthers(): Promise<void> {
     const stat = await this.#file.stat()
+    if (stat.isDirectory())
+      throw new JobError('input', [`${this.path}: is a folder: name a file of prompts`])
     // A pipe can be read only once.
-    if (!stat.isFile()) throw new JobError('input', [`${this.path}: is not a file`])
-    return stat
+    if (!stat.isFile())
+      throw new JobError('input', [`${this.path}: is not a file: write the prompts into one`])
   }
 
   /** What is wrong with the line, or null. */
@@ -135,8 +148,12 @@ export class Input implements AsyncDisposable {
 
   /** The lines that are not blank. */
   async *#written(onChunk: (chunk: Uint8Array) => void = () => {}): AsyncGenerator<Line> {
-    for await (const line of linesOf(this.#file, { longestBytes: LONGEST_LINE_BYTES, onChunk }))
-      if (line.bytes === null || !isBlank(line.bytes)) yield line
+    const lines = linesOf(this.#file, { longestBytes: LONGEST_LINE_BYTES, onChunk })
+    try {
+      for await (const line of lines) if (line.bytes === null || !isBlank(line.bytes)) yield line
+    } catch (error) {
+      throw unreadable('run', this.path, error)
+    }
   }
 }
 

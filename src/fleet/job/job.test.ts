@@ -1,8 +1,8 @@
 import { appendFile, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
-import { afterAll, afterEach, describe, expect, it } from 'vitest'
-import { realClock } from '../../core/clock.ts'
+import { afterAll, afterEach, describe, expect, it, vi } from 'vitest'
+import { realClock, VirtualClock } from '../../core/clock.ts'
 import { NOT_SENT_AGAIN } from '../outcome.ts'
 import type { Answered, Failed, FleetResult, Payload } from '../payload.ts'
 import { Job, type JobOptions, type PromptSender, type RunEnd } from './job.ts'
@@ -187,14 +187,29 @@ describe('a job', () => {
     expect(job.spentNanoUsd).toBe((3 + 2 + 2) * MICRO)
   })
 
-  it('counts a failure once that was taken up again by a run that died at that', async () => {
-    const files = await place(2)
-    await run(await open(files), sending(failed))
-    const retried = { kind: 'retried', line: 1, run: 1, cost_nano_usd: MICRO }
-    await appendFile(files.journal, `${JSON.stringify(retried)}\n`)
+  it('takes up failures once, although the run that did so died before they were gone', async () => {
+    const files = await place(3)
+    await run(
+      await open(files),
+      sending((id) => (id === 'p0' ? answered(id) : failed(id))),
+    )
+    const before = await readFile(files.failures)
+    await (await open(files, { retriesFailed: true }))[Symbol.asyncDispose]()
+    // The journal was on the disk, and the failures were not cleared.
+    await writeFile(files.failures, before)
     const job = await open(files)
-    expect(job.standing).toMatchObject({ failed: 1, open: 1 })
-    expect(job.spentNanoUsd).toBe(2 * MICRO)
+    expect(job.standing).toMatchObject({ answered: 1, failed: 0, open: 2 })
+    expect(job.spentNanoUsd).toBe((2 + 1 + 1) * MICRO)
+    expect(await idsIn(files.failures)).toEqual([])
+    await run(
+      job,
+      sending((id) => (id === 'p1' ? answered(id) : failed(id))),
+    )
+    expect(await idsIn(files.output)).toEqual(['p0', 'p1'])
+    expect(await idsIn(files.failures)).toEqual(['p2'])
+    const last = await open(files)
+    expect(last.standing).toMatchObject({ answered: 2, failed: 1, open: 0 })
+    expect(last.spentNanoUsd).toBe((2 + 1 + 1 + 2 + 1) * MICRO)
   })
 
   it('makes failures of bad lines where these are skipped, and sends the rest', async () => {
@@ -274,22 +289,136 @@ describe('a run', () => {
     },
   )
 
-  it('counts as lost what a prompt has cost that met this at a later sending', async () => {
+  it('counts what a prompt has cost by then that met this at a later sending', async () => {
     const files = await place(2)
     const error = { status: 401, type: 'authentication_error', message: 'no', isRetryable: false }
+    const job = await open(files)
     await run(
-      await open(files),
+      job,
       sending((id) => ({ ...failed(id), error })),
     )
-    expect((await open(files)).lost).toEqual({ prompts: 1, costNanoUsd: 10 * MICRO })
+    expect(job.spentNanoUsd).toBe(MICRO)
+    const again = await open(files)
+    expect(again.lost).toEqual({ prompts: 0, costNanoUsd: 0 })
+    expect(again.spentNanoUsd).toBe(MICRO)
+  })
+
+  it('has nothing sent again once it has ended', async () => {
+    const files = await place(3)
+    const job = await open(files)
+    let isStopped = false
+    await job.run(
+      {
+        async *dispatch(payloads, { stop }) {
+          for await (const { id } of payloads) {
+            const error = { status: 402, type: 'billing_error', message: 'no', isRetryable: false }
+            yield { ...failed(id), error }
+            isStopped = stop.aborted
+          }
+        },
+      },
+      { stop: NEVER, abort: NEVER },
+    )
+    expect(isStopped).toBe(true)
+  })
+
+  it('counts what failed attempts have cost of which a kill keeps the end', async () => {
+    const files = await place(2)
+    const abort = new AbortController()
+    const job = await open(files)
+    await job.run(
+      {
+        async *dispatch(payloads, { spending, signal }) {
+          for await (const { id } of payloads) {
+            await spending.failedAttempt({ id, costNanoUsd: 3 * MICRO })
+            await spending.failedAttempt({ id, costNanoUsd: 4 * MICRO })
+            if (id === 'p0') yield { ...answered(id), costNanoUsd: 9 * MICRO }
+            else abort.abort()
+            signal.throwIfAborted()
+          }
+        },
+      },
+      { stop: NEVER, abort: abort.signal },
+    )
+    expect(job.spentNanoUsd).toBe((9 + 3 + 4 + 10) * MICRO)
+    await job[Symbol.asyncDispose]()
+    const again = await open(files)
+    expect(again.lost).toEqual({ prompts: 1, costNanoUsd: (3 + 4 + 10) * MICRO })
+    expect(again.spentNanoUsd).toBe((9 + 3 + 4 + 10) * MICRO)
+    await run(again, sending(answered))
+    expect((await open(files)).spentNanoUsd).toBe((9 + 3 + 4 + 10 + 2) * MICRO)
+  })
+
+  it('sends once more what a batch gave back, and nothing that is not on the disk yet', async () => {
+    const files = await place(2)
+    const gone = { status: null, type: 'expired', message: 'too late', isRetryable: true }
+    let isBack = false
+    const sender = sending((id) => {
+      if (id !== 'p0' || isBack) return answered(id)
+      isBack = true
+      return { ...failed(id), via: 'batch', costNanoUsd: 0, error: gone }
+    })
+    expect(await run(await open(files), sender)).toEqual({ kind: 'finished' })
+    expect(sender.sent).toEqual(['p0', 'p1', 'p0'])
   })
 
   it('goes on after a failure that is one prompt’s own', async () => {
     const files = await place(2)
-    const busy = { status: 429, type: 'rate_limit_error', message: 'later', isRetryable: true }
-    const sender = sending((id) => ({ ...failed(id), error: busy }))
+    const ill = { status: 500, type: 'api_error', message: 'oh', isRetryable: true }
+    const sender = sending((id) => ({ ...failed(id), error: ill }))
     expect(await run(await open(files), sender)).toEqual({ kind: 'finished' })
     expect(sender.sent).toEqual(['p0', 'p1'])
+  })
+
+  it('sends again what nothing got through for, and keeps no failure of it', async () => {
+    const files = await place(3)
+    const clock = new VirtualClock(1000)
+    const gone = { status: 529, type: 'overloaded_error', message: 'later', isRetryable: true }
+    let isUp = false
+    const sender = sending((id) =>
+      isUp || id === 'p0' ? answered(id) : { ...failed(id), error: gone },
+    )
+    const job = await open(files, { clock })
+    const ending = run(job, sender)
+    await vi.waitUntil(() => job.pause)
+    expect(job.pause).toEqual({ prompts: 2, until: 61_000 })
+    isUp = true
+    clock.advanceTo(61_000)
+    expect(await ending).toEqual({ kind: 'finished' })
+    expect(sender.sent).toEqual(['p0', 'p1', 'p2', 'p1', 'p2'])
+    expect(await idsIn(files.failures)).toEqual([])
+    // What they had cost before counts.
+    expect((await open(files)).spentNanoUsd).toBe((3 * 2 + 2) * MICRO)
+  })
+
+  it('ends where all that it sends fails for one reason', async () => {
+    const files = await place(50)
+    const error = { status: 404, type: 'not_found_error', message: 'model: m', isRetryable: false }
+    const sender = sending((id) => ({ ...failed(id), error }))
+    expect(await run(await open(files), sender)).toEqual({ kind: 'alike', prompts: 20, error })
+    expect(sender.sent).toHaveLength(20)
+    expect(await idsIn(files.failures)).toHaveLength(20)
+  })
+
+  it('sends no prompt whose answer out of a batch is on its way to the disk', async () => {
+    const files = await place(3)
+    const sent: string[] = []
+    const job = await open(files)
+    const end = await run(job, {
+      async *dispatch(payloads) {
+        const lines = payloads[Symbol.asyncIterator]()
+        sent.push((await lines.next()).value.id)
+        yield { ...answered('p2'), via: 'batch' }
+        for (;;) {
+          const next = await lines.next()
+          if (next.done) break
+          sent.push(next.value.id)
+        }
+        for (const id of sent) yield answered(id)
+      },
+    })
+    expect(end).toEqual({ kind: 'finished' })
+    expect(sent).toEqual(['p0', 'p1'])
   })
 
   it('hands on that the money or the quota is used up', async () => {

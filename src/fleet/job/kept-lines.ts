@@ -1,53 +1,42 @@
-// A file of lines that survives whatever ends its writer. Owns: cutting off a line that was torn, and
-// writing whole lines only. Must not know: what they say, or when they are to be on the disk.
-import { type FileHandle, open } from 'node:fs/promises'
-import { linesOf } from './lines.ts'
-import { JobError, reasonOf } from './problem.ts'
+// A file of lines that survives whatever ends its writer. Owns: cutting off a line that was torn, and writing
+// whole lines only. Must not know: what they say, or when they are to be on the disk.
+import { type FileHandle, open, rm } from 'node:fs/promises'
+import type { FoundLines } from './found-lines.ts'
+import { JobError, unwritable } from './problem.ts'
 
 export class KeptLines {
   readonly path: string
+  /** Whether there was no such file before. */
+  readonly #isNew: boolean
   readonly #file: FileHandle
   /** Up to here the file has whole lines. */
-  #end = 0
+  #end: number
   /** Settles with the last write that was begun. */
   #written: Promise<unknown> = Promise.resolve()
 
-  private constructor(path: string, file: FileHandle) {
+  private constructor(path: string, file: FileHandle, end: number, isNew: boolean) {
     this.path = path
     this.#file = file
+    this.#end = end
+    this.#isNew = isNew
   }
 
   /**
-   * Opens the file, or makes it, and hands over each of its lines.
+   * Makes the file where there is none, and cuts off what is no whole line.
    *
-   * @throws JobError when it cannot be opened or read, and whatever `onLine` throws
+   * @throws JobError when it cannot be written; then it is closed, and none is left that was not there
    */
-  static async open(
-    path: string,
-    onLine: (bytes: Buffer, number: number) => void,
-  ): Promise<KeptLines> {
-    const file = await opened(path)
-    const kept = new KeptLines(path, file)
+  static async open({ path, file, end, isEnded }: FoundLines): Promise<KeptLines> {
+    const made = file ?? (await translated(path, open(path, 'wx+')))
+    const kept = new KeptLines(path, made, end, file === null)
     try {
-      for await (const { bytes, number, offset, isWhole } of linesOf(file, ANY_LENGTH)) {
-        const length = bytes?.length ?? 0
-        if (!isWhole) {
-          if (!bytes || !isRecord(bytes)) break
-          // Somebody's editor has left out its end: nothing is missing of what it says.
-          kept.#end = offset + length
-          await kept.#append('\n')
-          onLine(bytes, number)
-          break
-        }
-        kept.#end = offset + length + 1
-        if (bytes && length > 0) onLine(bytes, number)
-      }
-      // A line whose writer died in the midst of it.
-      await file.truncate(kept.#end)
+      await kept.#cut()
+      // Nothing is missing of what the line says.
+      if (!isEnded) await kept.#append('\n')
       return kept
     } catch (error) {
-      await file.close()
-      throw error instanceof JobError ? error : unwritable(path, error)
+      await kept.undo()
+      throw error
     }
   }
 
@@ -64,74 +53,58 @@ export class KeptLines {
     return written
   }
 
-  async #append(text: string): Promise<void> {
-    const bytes = Buffer.from(text)
-    // Always behind the last whole line: what a failed write has left is written over.
-    for (let done = 0; done < bytes.length; ) {
-      const writing = this.#file.write(bytes, done, undefined, this.#end + done)
-      done += (await this.#translated(writing)).bytesWritten
-    }
-    this.#end += bytes.length
-  }
-
-  /** @throws JobError when the device fails */
+  /** @throws JobError when the device fails, and when somebody has removed the file */
   async sync(): Promise<void> {
-    await this.#translated(this.#file.datasync())
+    await translated(this.path, this.#file.datasync())
+    const { nlink } = await translated(this.path, this.#file.stat())
+    if (nlink === 0)
+      throw new JobError('run', [
+        `${this.path}: was removed while it was written: run the same command again`,
+      ])
   }
 
   /** @throws JobError when the device fails */
   async clear(): Promise<void> {
-    await this.#translated(this.#file.truncate(0))
     this.#end = 0
+    await this.#cut()
     await this.sync()
   }
 
+  /** @throws JobError when the device fails; it is closed all the same */
   async close(): Promise<void> {
     try {
       // What a failed write has left is no line.
-      await this.#translated(this.#file.truncate(this.#end))
+      await this.#cut()
     } finally {
       await this.#file.close()
     }
   }
 
-  async #translated<T>(operation: Promise<T>): Promise<T> {
-    try {
-      return await operation
-    } catch (error) {
-      throw unwritable(this.path, error)
+  /** Closes it, and takes it away if it was not there before. */
+  async undo(): Promise<void> {
+    await this.#file.close()
+    if (this.#isNew) await rm(this.path, { force: true })
+  }
+
+  async #append(text: string): Promise<void> {
+    const bytes = Buffer.from(text)
+    // Always behind the last whole line: what a failed write has left is written over.
+    for (let done = 0; done < bytes.length; ) {
+      const writing = this.#file.write(bytes, done, undefined, this.#end + done)
+      done += (await translated(this.path, writing)).bytesWritten
     }
+    this.#end += bytes.length
+  }
+
+  async #cut(): Promise<void> {
+    await translated(this.path, this.#file.truncate(this.#end))
   }
 }
 
-const ANY_LENGTH = { longestBytes: Number.POSITIVE_INFINITY }
-
-const unwritable = (path: string, error: unknown): JobError =>
-  new JobError('run', [`${path}: cannot be written: ${reasonOf(error)}`], error)
-
-async function opened(path: string): Promise<FileHandle> {
-  let file: FileHandle
+async function translated<T>(path: string, operation: Promise<T>): Promise<T> {
   try {
-    file = await open(path, 'r+').catch((error: unknown) => {
-      if (error instanceof Error && 'code' in error && error.code === 'ENOENT')
-        return open(path, 'wx+')
-      throw error
-    })
+    return await operation
   } catch (error) {
     throw unwritable(path, error)
-  }
-  const stat = await file.stat()
-  if (stat.isFile()) return file
-  await file.close()
-  throw new JobError('input', [`${path}: is not a file: answers cannot be kept in it`])
-}
-
-/** Whether a line without an end is all of a record, rather than what was written of one. */
-function isRecord(bytes: Buffer): boolean {
-  try {
-    const value: unknown = JSON.parse(bytes.toString('utf8'))
-    return typeof value === 'object' && value !== null
-  } catch {
-    return false
   }
 }

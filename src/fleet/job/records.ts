@@ -73,6 +73,7 @@ export const writtenAnswer = z
 
 /** What a later run needs of a failure. */
 export const writtenFailure = z.object({
+  id: z.string(),
   line: z.int().min(1),
   run: z.int().min(1),
   cost_usd: cost,
@@ -85,43 +86,56 @@ const journalSchema = z.discriminatedUnion('kind', [
     input: z.object({ path: z.string(), bytes: z.number(), sha256: z.string() }),
   }),
   z.object({ kind: z.literal('run'), run: z.int().min(1) }),
+  // A prompt is about to be sent.
   z.object({
     kind: z.literal('started'),
     id: z.string(),
     worst_nano_usd: z.number().nullable(),
   }),
-  z.object({ kind: z.literal('unsent'), id: z.string() }),
+  // A sending of it has failed and may have cost so much; it is about to be sent again.
+  z.object({ kind: z.literal('attempt_failed'), id: z.string(), cost_nano_usd: z.number() }),
+  // Nothing of it is under way, and it has no outcome. What all its sendings have cost.
+  z.object({ kind: z.literal('unsent'), id: z.string(), cost_nano_usd: z.number() }),
+  // All that had failed before this run is none of the failures any more, and is open.
   z.object({
     kind: z.literal('retried'),
-    line: z.int().min(1),
     run: z.int().min(1),
-    cost_nano_usd: z.number(),
+    failures: z.array(z.object({ line: z.int().min(1), cost_nano_usd: z.number() })),
   }),
-  // A batch is about to be created; its id, once it has one; and that nothing of it is missing any more.
+  // A batch is about to be created; it is not for now; it is about to be once more; its id, once it has one; and
+  // that nothing of it is missing any more.
   z.object({
     kind: z.literal('batch'),
+    name: z.string(),
     sent_at: z.number(),
     size: z.int().min(1),
     payloads: z.array(
       z.object({ id: z.string(), index: z.int(), worst_nano_usd: z.number().nullable() }),
     ),
   }),
-  z.object({ kind: z.literal('batch_created'), sent_at: z.number(), batch_id: z.string() }),
-  z.object({ kind: z.literal('batch_ended'), sent_at: z.number() }),
+  z.object({ kind: z.literal('batch_refused'), name: z.string() }),
+  z.object({ kind: z.literal('batch_again'), name: z.string(), sent_at: z.number() }),
+  z.object({ kind: z.literal('batch_created'), name: z.string(), batch_id: z.string() }),
+  z.object({ kind: z.literal('batch_ended'), name: z.string() }),
 ])
 
 /** A line of the journal. */
 export type JournalEntry = z.output<typeof journalSchema>
 
-export const journalLine = (entry: JournalEntry | RunEntry): string => line(entry)
-
-/** A run begins. What it was told is written for people. */
-export interface RunEntry {
-  readonly kind: 'run'
-  readonly run: number
-  readonly at: string
-  readonly options: Readonly<Record<string, unknown>>
+/** When a run begins, and what it was told: written for people. */
+interface ForPeople {
+  readonly at?: string
+  readonly options?: Readonly<Record<string, unknown>>
 }
+
+export const journalLine = (entry: JournalEntry & ForPeople): string => line(entry)
+
+/** How the files of a job begin, and each of their lines: what does not is of something else. */
+export const BEGINNINGS = {
+  journal: '{"kind":"job","version":1,"input":{"path":',
+  entry: '{"kind":',
+  outcome: '{"id":',
+} as const
 
 export const headerOf = (path: string, { bytes, sha256 }: InputMark): JournalEntry => ({
   kind: 'job',

@@ -1,32 +1,43 @@
-// How far a job is. Owns: what became of each line of its input, and what that cost. Must not know: files,
-// or who asks.
+// How far a job is, and what it has cost. Owns: what became of each line of its input, and the sums. Must not
+// know: files, or who asks.
 import type { TokensUsed } from '../payload.ts'
 
 const OPEN = 0
 const ANSWERED = 1
 const FAILED = 2
 
-/** What an outcome has used. */
+/** What an outcome has used, all its sendings together. */
 export interface Spent {
   /** Null where it is not known. */
   readonly costNanoUsd: number | null
   readonly tokens: TokensUsed | null
 }
 
+/**
+ * A line is begun before it is sent: from then on one sending of it may be under way, which can cost its worst.
+ * What earlier sendings have cost that failed is added to that. It ends with an outcome or is left without one:
+ * both say what all of its sendings have cost, and that counts instead. A run that is killed says neither. What
+ * it had begun is lost then, and counts at the most that it can have cost.
+ *
+ * So `spentNanoUsd` and `lostNanoUsd` together, once nothing is under way any more, are never less than the
+ * provider can have billed, and exactly that where no run was killed and outcomes cost what was billed.
+ */
 export class Standing {
   readonly total: number
   answered = 0
   failed = 0
-  /** Nano-dollars of all outcomes. */
+  /** Nano-dollars of all outcomes, and of what was left without one. */
   spentNanoUsd = 0
-  /** Outcomes whose price is not known: the sum is without them. */
+  /** Nano-dollars that lost sendings have cost at most. */
+  lostNanoUsd = 0
+  /** Outcomes whose price is not known: the sums are without them. */
   unpriced = 0
   inputTokens = 0
   outputTokens = 0
   /** Of each line, by its number. */
   readonly #outcomes: Uint8Array
-  readonly #started: Uint32Array
-  readonly #ended: Uint32Array
+  readonly #isBegun: Uint8Array
+  /** The most that a begun line can have cost by now. */
   readonly #worst: Float64Array
 
   /**
@@ -36,8 +47,7 @@ export class Standing {
   constructor(total: number, lineCount: number) {
     this.total = total
     this.#outcomes = new Uint8Array(lineCount + 1)
-    this.#started = new Uint32Array(lineCount + 1)
-    this.#ended = new Uint32Array(lineCount + 1)
+    this.#isBegun = new Uint8Array(lineCount + 1)
     this.#worst = new Float64Array(lineCount + 1)
   }
 
@@ -49,54 +59,67 @@ export class Standing {
     return this.#outcomes[line] === OPEN
   }
 
-  /** It was about to be sent. @param worstNanoUsd the most that it can cost; null where that is not known */
-  start(line: number, worstNanoUsd: number | null): void {
-    this.#started[line] = (this.#started[line] ?? 0) + 1
+  /** It is about to be sent. @param worstNanoUsd of one sending; null where that is not known */
+  begin(line: number, worstNanoUsd: number | null): void {
+    // A run that was killed had begun it too.
+    this.#lose(line)
+    this.#isBegun[line] = 1
     this.#worst[line] = worstNanoUsd ?? 0
   }
 
-  /** It was not sent after all, or cost nothing. */
-  unsend(line: number): void {
-    this.#started[line] = Math.max(0, (this.#started[line] ?? 0) - 1)
+  /** A sending has failed and may have cost so much, and there may be another one. */
+  failAttempt(line: number, costNanoUsd: number): void {
+    if (this.#isBegun[line]) this.#worst[line] = (this.#worst[line] ?? 0) + costNanoUsd
+  }
+
+  /** Nothing of it is under way, and it stays open. @param costNanoUsd of all its sendings */
+  leave(line: number, costNanoUsd: number): void {
+    this.#end(line)
+    this.spentNanoUsd += costNanoUsd
   }
 
   answer(line: number, spent: Spent): void {
     this.#outcomes[line] = ANSWERED
     this.answered++
-    this.#end(line, spent)
+    this.#end(line)
+    this.#count(spent)
   }
 
   fail(line: number, spent: Spent): void {
     this.#outcomes[line] = FAILED
     this.failed++
-    this.#end(line, spent)
+    this.#end(line)
+    this.#count(spent)
   }
 
-  /** A failure that is not told any more, since the line is to be run again. */
-  retried(line: number, costNanoUsd: number): void {
-    this.#end(line, { costNanoUsd, tokens: null })
-  }
-
-  /** The line has failed, and is to be run again. */
-  reopen(line: number): void {
+  /** As if the line had not failed. @param costNanoUsd of that failure; null where it is not known */
+  unfail(line: number, costNanoUsd: number | null): void {
     this.#outcomes[line] = OPEN
     this.failed--
+    this.spentNanoUsd -= costNanoUsd ?? 0
+    if (costNanoUsd === null) this.unpriced--
   }
 
-  /** Prompts that were sent, or about to be, when a run was ended from outside, and the most that they cost. */
-  lost(): { readonly prompts: number; readonly costNanoUsd: number } {
-    let prompts = 0
-    let costNanoUsd = 0
-    for (const [line, started] of this.#started.entries()) {
-      const lost = Math.max(0, started - (this.#ended[line] ?? 0))
-      prompts += lost
-      costNanoUsd += lost * (this.#worst[line] ?? 0)
-    }
-    return { prompts, costNanoUsd }
+  /** Nobody has what was begun under way any more: it is lost. Returns how many lines that are. */
+  loseBegun(): number {
+    let lines = 0
+    for (const line of this.#isBegun.keys()) if (this.#lose(line)) lines++
+    return lines
   }
 
-  #end(line: number, { costNanoUsd, tokens }: Spent): void {
-    this.#ended[line] = (this.#ended[line] ?? 0) + 1
+  #lose(line: number): boolean {
+    if (!this.#isBegun[line]) return false
+    this.lostNanoUsd += this.#worst[line] ?? 0
+    this.#end(line)
+    return true
+  }
+
+  #end(line: number): void {
+    this.#isBegun[line] = 0
+    this.#worst[line] = 0
+  }
+
+  #count({ costNanoUsd, tokens }: Spent): void {
     this.spentNanoUsd += costNanoUsd ?? 0
     if (costNanoUsd === null) this.unpriced++
     if (!tokens) return
