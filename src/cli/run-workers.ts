@@ -1,17 +1,21 @@
 // headgate run --workers: has a job's prompts sent by workers. Owns: what such a run needs and may not be
 // told, and opening what leads to the workers. Must not know: files, or how workers send.
+import { realpath } from 'node:fs/promises'
+import { hostname } from 'node:os'
 import type { Clock } from '../core/clock.ts'
 import type { FleetEvent } from '../fleet/events.ts'
 import type { MessageParams } from '../fleet/payload.ts'
 import { Purse } from '../fleet/purse.ts'
-import { jobKeyOf } from '../fleet/workers/job-key.ts'
+import { hadWorkers, jobKeyOf } from '../fleet/workers/job-key.ts'
 import { PromptQueue } from '../fleet/workers/prompt-queue.ts'
 import { WorkersSender } from '../fleet/workers/workers-sender.ts'
 import { ConfigError } from '../policy/problem.ts'
 import type { Settings } from '../policy/settings.ts'
 import type { RedisStoreAddress } from '../policy/store-address.ts'
+import { lookAt, StoreSetupError } from '../stores/redis/server-check.ts'
 import type { RunFlags } from './run-flags.ts'
 import type { JobFleet } from './run-fleet.ts'
+import { countOf } from './terminal/words.ts'
 
 export interface JobWorkersOptions {
   readonly settings: Settings
@@ -19,11 +23,12 @@ export interface JobWorkersOptions {
   /** Nano-dollars that may be spent from now on; null where nothing bounds them. */
   readonly moneyLeft: number | null
   readonly clock: Clock
+  readonly random: () => number
   readonly journalPath: string
   readonly worstOf: (params: MessageParams) => number | null
-  readonly answersKept: () => number
+  /** Whether the prompt of that id has no outcome on the disk. */
+  readonly isOpen: (id: string) => boolean
   readonly isFinished: () => boolean
-  readonly stop: AbortSignal
   readonly warned: (sentence: string) => void
   readonly onEvent: (event: FleetEvent) => void
 }
@@ -46,24 +51,25 @@ export function checkWorkers({ lane, longWindows, within }: RunFlags, settings: 
   if (problems.length > 0) throw new ConfigError(problems)
 }
 
+/** @throws StoreSetupError where the store is not what it should be, or is not there */
 export async function openJobWorkers(options: JobWorkersOptions): Promise<JobFleet> {
-  const { settings, flags, moneyLeft, clock, journalPath, warned } = options
-  const { worstOf, answersKept, isFinished, stop, onEvent } = options
+  const { settings, flags, moneyLeft, clock, journalPath, warned, ...rest } = options
   const address = sharedStore(settings, '--workers')
-  const queue = await PromptQueue.open(address, connectionTrouble(address, warned))
+  const look = await lookAt(address)
+  if (look.kind === 'unreachable')
+    throw new StoreSetupError(`the store ${address.shown} ${look.why}`)
+  const failed = connectionTrouble(address, warned)
+  const queue = await PromptQueue.open({ address, clock, failed })
   const { maxInFlight, maxSpendUsd } = flags
   const sender = new WorkersSender({
+    ...rest,
     queue,
     clock,
     purse: new Purse(moneyLeft ?? Number.POSITIVE_INFINITY),
     maxSpendUsd: maxSpendUsd ?? Number.POSITIVE_INFINITY,
     maxInFlight: maxInFlight === 'auto' ? Number.POSITIVE_INFINITY : maxInFlight,
-    worstOf,
     jobKey: () => jobKeyOf(journalPath),
-    answersKept,
-    isFinished,
-    stop,
-    onEvent,
+    place: `${hostname()}:${await realpath(journalPath)}`,
   })
   return {
     sender,
@@ -72,8 +78,17 @@ export async function openJobWorkers(options: JobWorkersOptions): Promise<JobFle
   }
 }
 
+/** What is to be said where a run goes on without workers that an earlier one had; null: nothing. */
+export async function leftWithWorkers(
+  journalPath: string,
+  lost: { readonly prompts: number },
+): Promise<string | null> {
+  if (lost.prompts === 0 || !(await hadWorkers(journalPath))) return null
+  return `${countOf(lost.prompts, 'prompt')} may be with workers, and answered there: without --workers they are sent and paid for again`
+}
+
 /** Says nothing to people, and makes a kind of trouble many. */
-const ENTRY_NAME = /\bp[0-9a-f]{16}-[0-9a-f]{64}\b/g
+const ENTRY_NAME = /\bp[0-9a-f]{16}-[0-9a-f]{8}-\d+\b/g
 
 /** Tells of each kind of trouble once: the connection is tried again and again. */
 export function connectionTrouble(

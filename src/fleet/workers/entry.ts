@@ -1,11 +1,11 @@
-// A prompt on its way to a worker, and its outcome on the way back. Owns: the form of both in Redis. Must not
-// know: who takes them, or when they go.
-import { createHash } from 'node:crypto'
+// A prompt on its way to a worker, and its outcome on the way back. Owns: the form of both in Redis, and their
+// names. Must not know: who takes them, or when they go.
+//
+// An entry is for one sending that may cost something. Whether there is another is for the run to say, which
+// knows the job's money; that one has a name of its own, so what comes late of the first is nobody's.
 import { z } from 'zod'
-import type { Payload } from '../payload.ts'
 
-const outcome = {
-  latencyMs: z.number(),
+const effort = {
   attempts: z.int().min(0),
   tokens: z
     .object({
@@ -15,7 +15,7 @@ const outcome = {
       output: z.number(),
     })
     .nullable(),
-  /** Integer nano-dollars; null where the price is not known. */
+  /** Integer nano-dollars; null where the worker does not know the price. */
   costNanoUsd: z.number().nullable(),
 }
 
@@ -26,9 +26,14 @@ const error = z.object({
   isRetryable: z.boolean(),
 })
 
+const outcomeSchema = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('answered'), response: z.unknown(), ...effort }),
+  z.object({ kind: z.literal('failed'), error, retryAfterMs: z.number().nullable(), ...effort }),
+  /** It was not sent, or has cost nothing, and its worker takes no more. `why` is for people. */
+  z.object({ kind: z.literal('returned'), why: z.string().nullable() }),
+])
+
 const entrySchema = z.object({
-  /** How often a worker was lost with it before. */
-  losses: z.int().min(0),
   /** The request; it goes when there is an outcome. */
   params: z
     .looseObject({
@@ -37,27 +42,18 @@ const entrySchema = z.object({
       messages: z.array(z.unknown()).readonly(),
     })
     .optional(),
-  outcome: z
-    .discriminatedUnion('kind', [
-      z.object({ kind: z.literal('answered'), response: z.unknown(), ...outcome }),
-      z.object({ kind: z.literal('failed'), error, ...outcome }),
-    ])
-    .optional(),
+  outcome: outcomeSchema.optional(),
 })
 
+export type Outcome = z.output<typeof outcomeSchema>
 export type Entry = z.output<typeof entrySchema>
 
-/** @throws where it is nothing that a run has put there */
+/** @throws where it is nothing that a run or a worker has put there */
 export const entryIn = (data: unknown): Entry => entrySchema.parse(data)
 
-/**
- * The name of a prompt among those of all jobs. The same prompt of the same job has the same name in each run,
- * so that an answer of an earlier one is found.
- */
-export function entryId(jobKey: string, { id, params }: Payload): string {
-  const hash = createHash('sha256').update(JSON.stringify([jobKey, id, params]))
-  return `${namesOf(jobKey)}${hash.digest('hex')}`
-}
-
-/** What the names of all prompts of a job begin with. */
+/** What the names of all entries of a job begin with. */
 export const namesOf = (jobKey: string): string => `p${jobKey.slice(0, 16)}-`
+
+/** @param run a word of the run's own */
+export const entryName = (jobKey: string, run: string, count: number): string =>
+  `${namesOf(jobKey)}${run}-${count}`
