@@ -97,4 +97,6 @@ function checkFiles(command: Command): void {
   if (command.args.length === 0) command.error("error: missing required argument 'input'")
   if (output === undefined)
     command.error("error: required option '-o, --output <FILE>' not specified")
+  if (command.args[0] === '-') command.error('error: the input is read twice: it has to be a file')
+  if (output === '-') command.error('error: a later run reads the output: it has to be a file')
 }

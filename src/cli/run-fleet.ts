@@ -2,24 +2,17 @@
 // both, and what the line looks like from here. Must not know: files, or how anything is shown.
 import type { Clock } from '../core/clock.ts'
 import type { ResourceSnapshot, Store } from '../core/store.ts'
-import { describeBinding } from '../dispatch/wait-message.ts'
+import type { DispatchEvents } from '../dispatch/events.ts'
 import { putEngine } from '../engine/behind.ts'
 import { type Engine, openEngine } from '../engine/engine.ts'
 import { engineEvents, gateEvents } from '../engine/program-events.ts'
 import type { FleetEvent } from '../fleet/events.ts'
 import { Fleet } from '../fleet/fleet.ts'
 import type { PromptSender } from '../fleet/job/job.ts'
-import { LedgerSetupError, LedgerUnavailable } from '../ledger/ledger.ts'
 import type { Settings } from '../policy/settings.ts'
-import { StoreSetupError } from '../stores/redis/server-check.ts'
+import { bindingInWords } from './log/story.ts'
 import type { RunFlags } from './run-flags.ts'
 import type { JobFacts } from './run-progress.ts'
-
-/** What is wrong is for the user to mend; the message says it. */
-const SETUP_ERRORS = [StoreSetupError, LedgerSetupError, LedgerUnavailable]
-
-export const isSetupError = (error: unknown): error is Error =>
-  SETUP_ERRORS.some((kind) => error instanceof kind)
 
 export interface JobFleetOptions {
   readonly settings: Settings
@@ -31,7 +24,11 @@ export interface JobFleetOptions {
   readonly random: () => number
   readonly warned: (sentence: string) => void
   readonly onEvent: (event: FleetEvent) => void
+  /** The provider said no, or could not be reached, and the gate sends it again. */
+  readonly onBounced?: (reason: Bounced[1], status: Bounced[2]) => void
 }
+
+type Bounced = Parameters<DispatchEvents['bounced']>
 
 export interface JobFleet {
   readonly sender: PromptSender
@@ -39,12 +36,15 @@ export interface JobFleet {
   close(): Promise<void>
 }
 
-/** @throws one of which `isSetupError` is true where store or ledger are not what they should be */
-export async function openJobFleet(options: JobFleetOptions): Promise<JobFleet> {
-  const { settings, flags, apiKey, moneyLeft, clock, random, warned, onEvent } = options
+type EngineOptions = Pick<JobFleetOptions, 'settings' | 'clock' | 'random' | 'warned' | 'onBounced'>
+
+/** @throws what `explained` explains, where store or ledger are not what they should be */
+export async function openJobEngine(options: EngineOptions): Promise<Engine> {
+  const { settings, clock, random, warned, onBounced } = options
   const events = gateEvents({
     warned,
     budgetWarned: ({ subject, step }) => warned(`the budget of ${subject} has passed ${step} %`),
+    bounced: (_, reason, status) => onBounced?.(reason, status),
     failed: (error) => warned(error instanceof Error ? error.message : String(error)),
   })
   const engine = await openEngine({
@@ -55,6 +55,13 @@ export async function openJobFleet(options: JobFleetOptions): Promise<JobFleet> 
     keepsBooks: false,
   })
   for (const warning of engine.warnings) warned(warning)
+  return engine
+}
+
+/** @throws as `openJobEngine` does */
+export async function openJobFleet(options: JobFleetOptions): Promise<JobFleet> {
+  const { settings, flags, apiKey, moneyLeft, onEvent } = options
+  const engine = await openJobEngine(options)
   const { maxInFlight, lane, longWindows, within } = flags
   const { baseUrl } = settings.providers.anthropic
   const fleet = new Fleet({
@@ -94,5 +101,5 @@ async function waitsFor(store: Store): Promise<JobFacts['waitsFor']> {
   const age = ({ oldestEnqueuedAt }: ResourceSnapshot): number => oldestEnqueuedAt ?? 0
   const [oldest] = waiting.sort((a, b) => age(a) - age(b))
   if (!oldest?.boundBy) return null
-  return { what: describeBinding(oldest.boundBy), until: oldest.nextAt }
+  return { what: bindingInWords(oldest.boundBy), until: oldest.nextAt }
 }

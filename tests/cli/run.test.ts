@@ -187,13 +187,28 @@ describe('headgate run', () => {
     const { exitCode, err } = await run(expiring, ['--max-in-flight', '2'])
     expect(exitCode).toBe(1)
     expect(err).toMatch(
-      /takes nothing more from this key \(401: expired\)\. Nothing is lost: mend that/,
+      /nothing more is taken from this key \(401: expired\)\. Nothing is lost: mend that/,
     )
     expect(expiring.received.length).toBeLessThan(9)
     expect(await recordsIn('answers.jsonl')).toHaveLength(5)
     expect(await recordsIn('answers.failures.jsonl')).toEqual([])
     expect(await run(await emulate())).toMatchObject({ exitCode: 0 })
     expect(await idsIn('answers.jsonl')).toEqual(ids(20).sort())
+  })
+
+  it('stops where the first prompts all fail for one reason, and names it', async () => {
+    await using nowhere = await stubUpstream((response) => {
+      response.writeHead(404, { 'content-type': 'application/json' })
+      const error = { type: 'not_found_error', message: 'model: claude-hiaku' }
+      response.end(JSON.stringify({ type: 'error', error }))
+    })
+    await write('prompts.jsonl', ...ids(200).map((id) => prompt(id)))
+    const { exitCode, err } = await run(nowhere, ['--max-in-flight', '4'])
+    expect(exitCode).toBe(1)
+    expect(nowhere.received.length).toBeLessThan(30)
+    expect(err).toContain(
+      'the first 20 prompts have all failed alike (404: model: claude-hiaku). Mend that',
+    )
   })
 })
 
@@ -255,6 +270,23 @@ describe('a signal', () => {
   })
 })
 
+describe('a provider that gives no answers', () => {
+  it('is told of while the job waits, which one signal ends', async () => {
+    await using failing = await stubUpstream((response) => {
+      response.writeHead(529, { 'content-type': 'application/json' })
+      response.end('{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}')
+    })
+    await write('prompts.jsonl', prompt('a'), prompt('b'))
+    const { io, ended } = start(failing, [], { columns: 120 })
+    const seen = await io.until('tries again after: the provider is overloaded')
+    expect(seen).toMatch(/0 of 2 {3}\$0 {3}2 under way {3}tries again after/)
+    io.process.emit('SIGINT', 'SIGINT')
+    expect(await ended).toBe(3)
+    expect(io.out()).toMatch(/2 prompts: 0 answered, 0 failed, 2 left; \$0; .*\nStopped\./)
+    expect(await run(await emulate())).toMatchObject({ exitCode: 0 })
+  })
+})
+
 describe('what is wrong', () => {
   it('with lines is told before anything is sent', async () => {
     const emulator = await emulate()
@@ -278,6 +310,10 @@ describe('what is wrong', () => {
     const io = fakeIo({ folder })
     expect(await main(['run', missing, '-o', 'x', '--dry-run'], io)).toBe(2)
     expect(io.err()).toContain('there is no such file')
+    expect(await main(['run', '-', '-o', 'x'], io)).toBe(2)
+    expect(io.err()).toContain('error: the input is read twice: it has to be a file')
+    expect(await main(['run', file, '-o', '-'], io)).toBe(2)
+    expect(io.err()).toContain('error: a later run reads the output: it has to be a file')
     expect(await main(['run', file], io)).toBe(2)
     expect(io.err()).toContain("required option '-o, --output <FILE>' not specified")
     expect(await main(['run', file, '-o', inFolder('x.jsonl')], io)).toBe(2)
@@ -316,6 +352,47 @@ describe('--dry-run', () => {
     expect(out).toMatch(/^time +9 min or more, by the limits$/m)
     expect(emulator.report().totals.requests).toBe(0)
     await expect(readFile(inFolder('answers.jsonl'))).rejects.toThrow('ENOENT')
+  })
+})
+
+describe('--dry-run --within', () => {
+  const sums = (out: string): Record<string, string> =>
+    Object.fromEntries(
+      out
+        .trimEnd()
+        .split('\n')
+        .map((line) => [line.slice(0, 15).trimEnd(), line.slice(15).trim()]),
+    )
+  const about = (text = ''): number => Number(/about \$([\d.]+)/.exec(text)?.[1])
+
+  it('says what goes as batches, and for how much less', async () => {
+    // Less than a cent, which is told exactly.
+    await write('prompts.jsonl', ...ids(40).map((id) => prompt(id)))
+    const { exitCode, out } = await run(null, ['--dry-run', '--within', '24h'])
+    expect(exitCode).toBe(0)
+    const found = sums(out)
+    expect(found).toMatchObject({
+      'in batches': '40 prompts',
+      time: 'mostly within an hour, a day at most',
+    })
+    expect(about(found['one by one'])).toBeGreaterThan(0)
+    expect(about(found.cost)).toBeCloseTo(about(found['one by one']) / 2, 9)
+    // What it is likely to cost as it would be sent.
+    const enough = (about(found.cost) * 1.5).toFixed(9)
+    const within = ['--within', '24h', '--max-spend-usd', enough]
+    expect((await run(null, ['--dry-run', ...within])).out).not.toContain('likely to be more')
+    const alone = ['--dry-run', '--max-spend-usd', enough]
+    expect((await run(null, alone)).out).toContain('likely to be more than --max-spend-usd')
+  })
+
+  it('says why nothing does', async () => {
+    await write('prompts.jsonl', ...ids(3).map((id) => prompt(id)))
+    const late = await run(null, ['--dry-run', '--within', '30m'])
+    expect(sums(late.out)['in batches']).toMatch(/^none: --within leaves no time to send all/)
+    expect(late.out).not.toContain('one by one  ')
+    await write('prompts.jsonl', prompt('x', { model: 'new' }))
+    const unknown = await run(null, ['--dry-run', '--within', '24h'])
+    expect(sums(unknown.out)['in batches']).toBe('none: they are not known to be cheaper there')
   })
 })
 

@@ -204,7 +204,8 @@ function limitInWords(dimension: string, amount: number, windowMs: number | null
   return `${amountInWords(amount)} ${dimension.replaceAll('_', ' ')} ${windowInWords(windowMs)}`
 }
 
-function bindingInWords(binding: Binding): string {
+/** What holds up the head of a line. */
+export function bindingInWords(binding: Binding): string {
   switch (binding.kind) {
     case 'limit': {
       const { limit } = binding
