@@ -67,8 +67,12 @@ export class RunNews {
     const progress = this.#progress
     switch (event.kind) {
       case 'in_flight': {
-        const { chosen, because } = event
-        progress.note(`${chosen} at once: ${because}`, { event: 'run.in_flight', chosen, because })
+        const { group, chosen, because } = event
+        const fields = { event: 'run.in_flight', group, chosen, because }
+        progress.note(
+          `${chosen} at once${group === null ? '' : ` of ${group}`}: ${because}`,
+          fields,
+        )
         break
       }
       case 'attempt_failed':

@@ -5,6 +5,7 @@ import { hostname } from 'node:os'
 import type { Clock } from '../core/clock.ts'
 import type { FleetEvent } from '../fleet/events.ts'
 import type { MessageParams } from '../fleet/payload.ts'
+import type { PriceTag } from '../fleet/price-tag.ts'
 import { Purse } from '../fleet/purse.ts'
 import { hadWorkers, jobKeyOf } from '../fleet/workers/job-key.ts'
 import { PromptQueue } from '../fleet/workers/prompt-queue.ts'
@@ -25,7 +26,7 @@ export interface JobWorkersOptions {
   readonly clock: Clock
   readonly random: () => number
   readonly journalPath: string
-  readonly worstOf: (params: MessageParams) => number | null
+  readonly tagOf: (params: MessageParams) => PriceTag
   /** Whether the prompt of that id has no outcome on the disk. */
   readonly isOpen: (id: string) => boolean
   readonly isFinished: () => boolean

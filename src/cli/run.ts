@@ -102,7 +102,7 @@ async function runOpen(job: Job, moneyLeft: number | null, context: OpenContext)
     ? await openJobWorkers({
         ...common,
         journalPath: job.paths.journal,
-        worstOf: (params) => forecaster.worst(params),
+        tagOf: (params) => forecaster.tag(params),
         random,
         isOpen: (id) => job.isOpen(id),
         isFinished: () => job.standing.open === 0,

@@ -14,6 +14,8 @@ export interface PromptPrefix {
 export interface PromptShape {
   /** Bytes of the prompt that count as text: encoded images and documents left out. */
   readonly textBytes: number
+  /** Bytes of encoded images and documents. */
+  readonly mediaBytes: number
   /** Tokens of images, documents and hidden prompts, by the provider's own rules. */
   readonly fixedTokens: number
   /** Shortest first. Empty where the request asks for no caching. */
@@ -35,4 +37,6 @@ export interface Usage {
   /** The part of `cacheWriteTokens` that is kept for an hour. */
   readonly cacheWriteHourTokens: number
   readonly outputTokens: number
+  /** Of the usual price, in per cent, as the answer tells of it; missing where it does not. */
+  readonly pricePercent?: number
 }

@@ -10,6 +10,7 @@ const BYTES_PER_TOKEN = 3.4
 function call(known: Partial<EstimatedCall['prompt']>, flow = 'f'): EstimatedCall {
   const prompt = {
     textBytes: 0,
+    mediaBytes: 0,
     fixedTokens: 0,
     prefixes: [],
     maxOutputTokens: null,

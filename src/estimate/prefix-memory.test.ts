@@ -22,7 +22,7 @@ function call(parts: readonly Part[], scope = 'org/model'): ScopedPrompt {
     cacheForMs,
   }))
   const textBytes = prefixes.at(-1)?.textBytes ?? 0
-  const nothingMore = { maxOutputTokens: null, unseenTokens: 0, hidesOutput: false }
+  const nothingMore = { mediaBytes: 0, maxOutputTokens: null, unseenTokens: 0, hidesOutput: false }
   return { scope, prompt: { textBytes, fixedTokens: 0, prefixes, ...nothingMore } }
 }
 

@@ -9,12 +9,16 @@ import { engineEvents, gateEvents } from '../engine/program-events.ts'
 import { ConfigError } from '../policy/problem.ts'
 import type { Settings } from '../policy/settings.ts'
 import type { FleetBatches } from './batch/batch-record.ts'
-import { DispatchRun, type RunOptions } from './dispatch-run.ts'
-import type { PayloadSource } from './intake.ts'
+import { checkBatches } from './batch/check-batches.ts'
+import { DispatchRun } from './dispatch-run.ts'
+import { tellTo } from './events.ts'
+import { Intake, type PayloadSource } from './intake.ts'
 import { type FleetOptions, type FleetSettings, readOptions } from './options.ts'
 import type { FleetResult } from './payload.ts'
 import { Purse } from './purse.ts'
 import { RetryBudget } from './retry-budget.ts'
+import type { RunOptions } from './run-parts.ts'
+import type { SpendingJournal } from './spending-journal.ts'
 
 export type { GateConfig } from '../engine/program-config.ts'
 export { ConfigError } from '../policy/problem.ts'
@@ -34,14 +38,24 @@ export type {
   QuotaExhausted,
   TokensUsed,
 } from './payload.ts'
+export { readPayloads } from './read-payloads.ts'
+export type { SpendingJournal } from './spending-journal.ts'
 
 export interface DispatchOptions {
   /** Ends the job at once: what is under way is broken off, and the loop throws the signal's reason. */
   readonly signal?: AbortSignal
+  /**
+   * Ends the job in peace: from then on nothing is sent. What is on its way is waited for, and the loop ends.
+   * Payloads that were to be sent again fail as `stopped`, others that wait have no result, and batches stay
+   * pending.
+   */
+  readonly stop?: AbortSignal
   /** How many payloads there are. `longWindows: 'pace'` needs it. */
   readonly count?: number
   /** Where batches are remembered: without it, those of a program that dies are lost. */
   readonly batches?: FleetBatches
+  /** Where it is remembered what failed attempts may have cost: a program that dies forgets it otherwise. */
+  readonly spending?: SpendingJournal
 }
 
 export class Fleet implements AsyncDisposable {
@@ -55,7 +69,7 @@ export class Fleet implements AsyncDisposable {
   #engine: Promise<Engine> | null
   #run: DispatchRun | null = null
   #isBusy = false
-  #isClosed = false
+  #closing: Promise<void> | null = null
 
   /** @throws ConfigError with a line for each problem */
   constructor(options: FleetOptions = {}) {
@@ -81,11 +95,12 @@ export class Fleet implements AsyncDisposable {
    * are under way: the source may be endless. Whoever reads slowly slows it down; whoever leaves the loop ends
    * what is under way. One job at a time: for two, make two fleets.
    *
-   * @throws the signal's reason when it is aborted, what the source throws, and what opening the gate throws
+   * @throws ConfigError where `payloads` is nothing that a `for` loop goes through; the signal's reason when it is
+   *   aborted, what the source throws, and what opening the gate throws
    */
   async *dispatch(
     payloads: PayloadSource,
-    { signal, count, batches }: DispatchOptions = {},
+    { signal, stop, count, batches, spending }: DispatchOptions = {},
   ): AsyncGenerator<FleetResult, void, undefined> {
     const { longWindows } = this.#settings
     if (this.#isClosed) throw new Error('this fleet was closed')
@@ -94,23 +109,38 @@ export class Fleet implements AsyncDisposable {
       throw new ConfigError([
         "count: is missing: longWindows 'pace' needs to know how many there are",
       ])
+    if (batches !== undefined) checkBatches(batches)
+    const intake = new Intake(payloads)
     this.#isBusy = true
     try {
       signal?.throwIfAborted()
       const engine = await this.#open()
       if (this.#isClosed) throw new Error('this fleet was closed')
-      this.#run = this.#runOn(engine, payloads, { count: count ?? null, batches: batches ?? null })
+      this.#run = this.#runOn(engine, intake, {
+        count: count ?? null,
+        batches: batches ?? null,
+        spending: spending ?? null,
+        stop: stop ?? null,
+      })
       yield* this.#run.results(signal ?? null)
     } finally {
+      if (!this.#run) await intake.close()
       this.#run = null
       this.#isBusy = false
     }
   }
 
+  get #isClosed(): boolean {
+    return this.#closing !== null
+  }
+
   /** Ends what is under way, and lets go of a gate of its own. */
-  async close(): Promise<void> {
-    if (this.#isClosed) return
-    this.#isClosed = true
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
     const run = this.#run
     run?.breakOff(new Error('this fleet was closed'))
     await run?.ended()
@@ -124,18 +154,27 @@ export class Fleet implements AsyncDisposable {
   #open(): Promise<Engine> {
     if (this.#engine) return this.#engine
     if (!this.#engineSettings) throw new Error('a fleet without a gate has settings')
-    this.#engine = openOwn(this.#engineSettings, this.#settings).catch((error: unknown) => {
-      // The next job tries again.
-      this.#engine = null
-      throw error
-    })
+    this.#engine = openOwn(this.#engineSettings, (sentence) => this.#warn(sentence)).catch(
+      (error: unknown) => {
+        // The next job tries again.
+        this.#engine = null
+        throw error
+      },
+    )
     return this.#engine
   }
 
+  #warn(sentence: string): void {
+    tellTo(this.#settings.onEvent, { kind: 'warned', sentence }, (error) => {
+      if (!this.#run) throw error
+      this.#run.breakOff(error)
+    })
+  }
+
   #runOn(
-    { dispatcher }: Engine,
-    payloads: PayloadSource,
-    { count, batches }: Pick<RunOptions, 'count' | 'batches'>,
+    { dispatcher, policy }: Engine,
+    intake: Intake,
+    particulars: Pick<RunOptions, 'count' | 'batches' | 'spending' | 'stop'>,
   ): DispatchRun {
     const { settings, purse, retryBudget } = {
       settings: this.#settings,
@@ -144,7 +183,7 @@ export class Fleet implements AsyncDisposable {
     }
     const { baseUrl, lane, weight, maxInFlight, maxSpendNanoUsd, retries } = settings
     const base = baseUrl === undefined ? null : baseOf(baseUrl)
-    return new DispatchRun(payloads, {
+    return new DispatchRun(intake, {
       dispatcher,
       terms: { apiKey: this.#apiKey, base, lane, weight, flow: this.#flow },
       purse,
@@ -154,9 +193,9 @@ export class Fleet implements AsyncDisposable {
       maxSpendUsd: maxSpendNanoUsd / 1e9,
       order: settings.order,
       longWindows: settings.longWindows,
-      count,
       withinMs: settings.within ?? null,
-      batches,
+      limitsOf: (resource) => policy.gateSettings(resource).limits,
+      ...particulars,
       onEvent: settings.onEvent,
     })
   }
@@ -186,8 +225,7 @@ function apiKeyOf({ apiKey }: FleetSettings, settings: Settings | null): string 
   return found
 }
 
-async function openOwn(settings: Settings, { onEvent }: FleetSettings): Promise<Engine> {
-  const warned = (sentence: string): void => onEvent({ kind: 'warned', sentence })
+async function openOwn(settings: Settings, warned: (sentence: string) => void): Promise<Engine> {
   const engine = await openEngine({
     settings,
     clock: realClock(),

@@ -1,7 +1,9 @@
 // The payloads of a job, one by one. Owns: taking them from whatever gives them, their ids, and what is wrong
 // with one. Must not know: when they are sent.
 import { z } from 'zod'
-import type { MessageParams, PayloadInput } from './payload.ts'
+import { ConfigError } from '../policy/problem.ts'
+import { bodyOf } from './message-request.ts'
+import type { PayloadInput } from './payload.ts'
 
 /** Whatever a `for` loop can go through. */
 export type PayloadSource = Iterable<PayloadInput> | AsyncIterable<PayloadInput>
@@ -11,7 +13,9 @@ export type Taken =
       readonly kind: 'payload'
       readonly index: number
       readonly id: string
-      readonly params: MessageParams
+      readonly model: string
+      /** The request, as JSON: what its program does with it from now on changes nothing. */
+      readonly body: Buffer
       /** Null where it says nothing of it. */
       readonly withinMs: number | null
     }
@@ -37,17 +41,26 @@ const wrappedSchema = z.looseObject({
   id: idSchema.optional().catch(undefined),
   custom_id: idSchema.optional().catch(undefined),
   params: z.unknown(),
-  withinMs: z.number().nonnegative().optional().catch(undefined),
+  withinMs: z.unknown().optional(),
 })
+
+/** Less than no time is none. */
+const withinSchema = z
+  .number()
+  .transform((ms) => Math.max(0, ms))
+  .optional()
 
 export class Intake {
   readonly #source: Iterator<unknown> | AsyncIterator<unknown>
   #count = 0
   #isDone = false
 
-  constructor(source: PayloadSource) {
-    this.#source =
-      Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]()
+  /**
+   * @param source a `PayloadSource`, or what programs in JavaScript hand in instead
+   * @throws ConfigError where no `for` loop goes through it
+   */
+  constructor(source: unknown) {
+    this.#source = iteratorOf(source)
   }
 
   /** How many were taken. */
@@ -69,16 +82,47 @@ export class Intake {
   }
 }
 
+function iteratorOf(source: unknown): Iterator<unknown> | AsyncIterator<unknown> {
+  if (typeof source === 'object' && source !== null) {
+    if (isAsyncIterable(source)) return source[Symbol.asyncIterator]()
+    if (isIterable(source) && !ArrayBuffer.isView(source)) return source[Symbol.iterator]()
+  }
+  const what = source === null ? 'null' : Array.isArray(source) ? 'a list' : `a ${typeof source}`
+  throw new ConfigError([
+    `payloads: is ${what}: give a list, or what a for loop goes through; readPayloads(path) gives those of a file`,
+  ])
+}
+
+const isAsyncIterable = (source: object): source is AsyncIterable<unknown> =>
+  Symbol.asyncIterator in source && typeof source[Symbol.asyncIterator] === 'function'
+
+const isIterable = (source: object): source is Iterable<unknown> =>
+  Symbol.iterator in source && typeof source[Symbol.iterator] === 'function'
+
+/** Whatever it does when it is looked at, it is one failure and no more. */
 function readPayload(input: unknown, index: number): Taken {
-  const wrapped = wrappedSchema.safeParse(input).data
-  const isWrapped = wrapped !== undefined && 'params' in wrapped && wrapped.params !== undefined
-  const given = isWrapped ? (wrapped.id ?? wrapped.custom_id) : undefined
-  const id = given ?? String(index)
-  const read = paramsSchema.safeParse(isWrapped ? wrapped.params : input)
-  const withinMs = (isWrapped ? wrapped.withinMs : undefined) ?? null
-  if (read.success) return { kind: 'payload', index, id, params: read.data, withinMs }
-  const problems = read.error.issues.map(({ path, message }) =>
-    path.length === 0 ? 'it is no object' : message,
-  )
-  return { kind: 'bad', index, id, why: `This payload was not sent: ${problems.join('; ')}.` }
+  let id = String(index)
+  const bad = (why: string): Taken => {
+    return { kind: 'bad', index, id, why: `This payload was not sent: ${why}.` }
+  }
+  try {
+    const wrapped = wrappedSchema.safeParse(input).data
+    const isWrapped = wrapped !== undefined && 'params' in wrapped && wrapped.params !== undefined
+    if (isWrapped) id = wrapped.id ?? wrapped.custom_id ?? id
+    const read = paramsSchema.safeParse(isWrapped ? wrapped.params : input)
+    if (!read.success) {
+      const problems = read.error.issues.map(({ path, message }) =>
+        path.length === 0 ? 'it is no object' : message,
+      )
+      return bad(problems.join('; '))
+    }
+    const within = withinSchema.safeParse(isWrapped ? wrapped.withinMs : undefined)
+    if (!within.success) return bad('withinMs is no number of milliseconds')
+    const { model } = read.data
+    const withinMs = within.data ?? null
+    return { kind: 'payload', index, id, model, body: bodyOf(read.data), withinMs }
+  } catch (error) {
+    const [why] = (error instanceof Error ? error.message : String(error)).split('\n')
+    return bad(`it cannot be written as JSON: ${why}`)
+  }
 }

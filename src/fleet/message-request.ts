@@ -28,14 +28,25 @@ const PATIENCE_MS = 365 * 86_400_000
 
 const OPERATION = anthropic.match('POST', '/v1/messages', {})
 
-export function messageRequest(
-  params: MessageParams,
-  terms: RequestTerms,
-  now: EpochMs,
-): MessageRequest {
-  if (!OPERATION) throw new Error('the provider knows no messages')
+/**
+ * What is sent of a payload: its answer comes as one document, whatever `stream` says.
+ *
+ * @throws where it cannot be written as JSON
+ */
+export function bodyOf(params: MessageParams): Buffer {
   // Undefined is left out.
-  const body = Buffer.from(JSON.stringify({ ...params, stream: undefined }))
+  return Buffer.from(JSON.stringify({ ...params, stream: undefined }, withoutCode))
+}
+
+/** What JSON would leave out in silence. */
+function withoutCode(key: string, value: unknown): unknown {
+  if (typeof value !== 'function' && typeof value !== 'symbol') return value
+  throw new TypeError(`${key} is a ${typeof value}`)
+}
+
+/** @param body of `bodyOf` */
+export function messageRequest(body: Buffer, terms: RequestTerms, now: EpochMs): MessageRequest {
+  if (!OPERATION) throw new Error('the provider knows no messages')
   return callRequest({ operation: OPERATION, method: 'POST', body, more: {} }, terms, now)
 }
 
@@ -77,5 +88,6 @@ export function callRequest(
     weight,
     deadlineAt: now + PATIENCE_MS,
     longestPlainWaitMs: Number.POSITIVE_INFINITY,
+    waitsForLedger: true,
   }
 }

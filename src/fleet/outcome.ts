@@ -51,19 +51,23 @@ function refused(
   return { kind: 'failure', error, retryAfterMs, mayHaveCost }
 }
 
-const messageSchema = z.looseObject({ type: z.literal('message') })
+const JSON_TYPE = { 'content-type': 'application/json' }
+
+const messageSchema = z.looseObject({ type: z.literal('message'), usage: z.unknown() })
 
 type Answer = Extract<Ended, { kind: 'answered' }>
 
-function answerOf({ status, headers, body, queuedMs, model }: Answer, provider: Provider): Outcome {
+function answerOf({ status, body, queuedMs, model }: Answer, provider: Provider): Outcome {
   const response = parsed(body)
-  if (status >= 300 || !messageSchema.safeParse(response).success) {
+  const read = messageSchema.safeParse(response)
+  if (status >= 300 || !read.success) {
     const message = `The answer is no message: ${excerpt(body)}`
     const error = { status, type: 'bad_answer', message, isRetryable: true }
     return { kind: 'failure', error, retryAfterMs: null, mayHaveCost: true }
   }
-  const tap = provider.openUsageTap(headers)
-  tap.read(body)
+  // Of the answer's document nothing else: what passes a tap may be too long for it.
+  const tap = provider.openUsageTap(JSON_TYPE)
+  tap.read(Buffer.from(JSON.stringify({ usage: read.data.usage })))
   tap.end()
   return { kind: 'answer', response, usage: tap.usage, queuedMs, model }
 }
@@ -101,12 +105,21 @@ export const LOST: Failed['error'] = {
   isRetryable: true,
 }
 
+const STOPPED = 'The job stopped before this payload could be sent again'
+
 /** It had failed before, and by then nothing was sent any more. */
 export const NOT_SENT_AGAIN: Failed['error'] = {
   status: null,
   type: 'stopped',
-  message: 'The job stopped before this payload could be sent again.',
+  message: `${STOPPED}.`,
   isRetryable: true,
+}
+
+/** @param last what it had failed with; null where only the gate has heard of it */
+export function notSentAgain(last: Failed['error'] | null): Failed['error'] {
+  if (!last) return NOT_SENT_AGAIN
+  const { status, type, message } = last
+  return { ...NOT_SENT_AGAIN, status, message: `${STOPPED}, after ${type}: ${message}` }
 }
 
 /** A payload that cannot be sent at all. @param message a sentence */

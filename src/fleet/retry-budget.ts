@@ -1,9 +1,12 @@
-// When a payload is sent again. Owns: its pause, and the retries a minute that all payloads of a fleet share. Must not know: what is tried again.
+// When a payload is sent again. Owns: its pause, and the retries a minute that all payloads of a fleet share. Must
+// not know: what is tried again.
 import type { EpochMs } from '../core/clock.ts'
 
 const MINUTE_MS = 60_000
 const FIRST_PAUSE_MS = 2000
 const LONGEST_PAUSE_MS = 30_000
+/** The oldest are forgotten first, which are long over. */
+const MOST_MINUTES = 10_000
 
 /**
  * How long to wait before a payload is sent again: what the provider asks for, or twice as long each time, from
@@ -18,26 +21,26 @@ export function pauseMs(retries: number, retryAfterMs: number | null, random: nu
 
 export class RetryBudget {
   readonly #perMinute: number
-  #minuteEndsAt: EpochMs = Number.NEGATIVE_INFINITY
-  #left = 0
+  /** How many each minute of the clock has given away. */
+  readonly #taken = new Map<number, number>()
 
   constructor(perMinute: number) {
     this.#perMinute = perMinute
   }
 
   /**
-   * Takes one of the first minute that has any left, and returns the earliest instant at which it may be
-   * used. Minutes begin with the first retry that finds none running.
+   * Takes one of the first minute that has any left from an instant on, and returns the earliest instant at which
+   * it may be used. Who wishes to wait for long takes nothing from those who come before.
    */
-  take(now: EpochMs): EpochMs {
-    if (now >= this.#minuteEndsAt) this.#beginMinute(now)
-    else if (this.#left === 0) this.#beginMinute(this.#minuteEndsAt)
-    this.#left--
-    return Math.max(now, this.#minuteEndsAt - MINUTE_MS)
+  take(wishedAt: EpochMs): EpochMs {
+    let minute = Math.floor(wishedAt / MINUTE_MS)
+    while (this.#takenOf(minute) >= this.#perMinute) minute++
+    this.#taken.set(minute, this.#takenOf(minute) + 1)
+    if (this.#taken.size > MOST_MINUTES) this.#taken.delete(Math.min(...this.#taken.keys()))
+    return Math.max(wishedAt, minute * MINUTE_MS)
   }
 
-  #beginMinute(at: EpochMs): void {
-    this.#minuteEndsAt = at + MINUTE_MS
-    this.#left = this.#perMinute
+  #takenOf(minute: number): number {
+    return this.#taken.get(minute) ?? 0
   }
 }

@@ -1,14 +1,19 @@
 // Those payloads of one job that go as batches. Owns: which those are, what waits for the next batch, and when
 // the journal may forget one. Must not know: money, or payloads that are sent one by one.
 import type { EpochMs, Timer } from '../core/clock.ts'
+import type { Limit } from '../core/limit.ts'
+import { bindsMoney } from '../dispatch/call-accounts.ts'
 import type { Dispatcher } from '../dispatch/dispatcher.ts'
-import { BatchLane } from './batch/batch-lane.ts'
+import { ANONYMOUS, type Subject } from '../policy/subject.ts'
+import { BatchBooks } from './batch/batch-books.ts'
 import type { BatchEvent, BatchJournal, FleetBatches, PendingBatch } from './batch/batch-record.ts'
-import { BATCH_TYPICAL_MS, chooseLane } from './batch/choose-lane.ts'
+import { batchResults } from './batch/batch-route.ts'
+import { chooseRoute } from './batch/choose-route.ts'
 import { type PlacedPayload, SEND_NOW } from './batch/draft.ts'
 import { batchCall } from './batch-call.ts'
 import type { Changes } from './changes.ts'
-import type { RequestTerms } from './message-request.ts'
+import { DirectForecast } from './direct-forecast.ts'
+import type { MessageRequest, RequestTerms } from './message-request.ts'
 import type { Answered, Failed, FleetResult } from './payload.ts'
 
 export interface RunBatchesOptions {
@@ -16,12 +21,14 @@ export interface RunBatchesOptions {
   readonly terms: RequestTerms
   /** How long answers may take, for payloads that say nothing of it; null: they cannot wait. */
   readonly withinMs: number | null
-  /** How many payloads there are; null where nobody says. */
-  readonly count: number | null
+  /** What is configured for a resource. */
+  readonly limitsOf: (resource: string) => readonly Limit[]
   readonly batches: FleetBatches | null
   readonly changes: Changes
+  /** Whether results are wanted in the order in which payloads were put. */
+  readonly inOrder: boolean
   /** The next one comes when all are read that can be. */
-  readonly onResult: (result: Answered | Failed, worstNanoUsd: number) => void
+  readonly onResult: (result: Answered | Failed, from: BatchOrigin) => void
   readonly isRead: () => boolean
   /** So much was set aside for what is not waited for any more. `isSent`: it may cost as much. */
   readonly onLeft: (worstNanoUsd: number, isSent: boolean) => void
@@ -29,8 +36,22 @@ export interface RunBatchesOptions {
   readonly failed: (error: unknown) => void
 }
 
-/** Answers a second that the smallest quota of the provider brings at least: fifty a minute. */
-const LEAST_DIRECT_RATE = 50 / 60
+/** A payload that is to be sent in one way or the other. */
+export interface ForRoute {
+  readonly request: MessageRequest
+  readonly limitGroup: string
+  /** From now on; null: as all of the job. */
+  readonly withinMs: number | null
+  /** Payloads that are in no batch and have no answer, this one among them. */
+  readonly left: number
+}
+
+export interface BatchOrigin {
+  /** So much was set aside for it. */
+  readonly worstNanoUsd: number
+  /** Whether a former run has left it: its index is one of that run. */
+  readonly isOfFormerRun: boolean
+}
 
 /** A payload that waits for others to fill its batch with goes without them after that. */
 const FILLED_WITHIN_MS = 60_000
@@ -46,10 +67,10 @@ export class RunBatches {
   readonly #options: RunBatchesOptions
   readonly #startedAt: EpochMs
   readonly #left = new AbortController()
-  readonly #onLeave = (): void => this.leave()
-  /** On its way to the lane. */
+  readonly #directForecast: DirectForecast
+  /** On its way into a batch. */
   #next: PlacedPayload | null = null
-  /** Whether what the lane has is not to wait for more. */
+  /** Whether what was put is not to wait for more. */
   #isDue = false
   #fillTimer: Timer | null = null
   #isClosed = false
@@ -58,6 +79,8 @@ export class RunBatches {
   #open = 0
   #unsentNanoUsd = 0
   #sentNanoUsd = 0
+  /** Ids of what former runs have left, without a result. */
+  readonly #former: Set<string>
   /** Results that whoever asked for them has not done with. */
   readonly #unread = new Set<FleetResult>()
   /** All results of these have come. */
@@ -67,10 +90,11 @@ export class RunBatches {
     this.#options = options
     this.#startedAt = options.dispatcher.clock.now()
     const { batches } = options
-    for (const { payloads } of batches?.pending ?? []) this.#open += payloads.length
+    this.#directForecast = new DirectForecast(options)
+    const former = (batches?.pending ?? []).flatMap(({ payloads }) => payloads)
+    this.#former = new Set(former.map(({ id }) => id))
+    this.#open = former.length
     this.#sentNanoUsd = worstOfPending(batches)
-    if (batches?.leave?.aborted) this.leave()
-    batches?.leave?.addEventListener('abort', this.#onLeave)
     if (batches?.pending?.length) this.#start()
   }
 
@@ -79,21 +103,18 @@ export class RunBatches {
     return !this.#isRunning
   }
 
-  /** Whether a payload goes as part of a batch, where that is known to cost less. */
-  takes(withinMs: number | null, now: EpochMs): boolean {
-    const { withinMs: usual, count } = this.#options
-    const own = withinMs === null ? null : now + withinMs
-    const deadlineAt = own ?? (usual === null ? null : this.#startedAt + usual)
-    if (deadlineAt === null) return false
-    const { lane } = chooseLane({
-      deadlineAt,
-      now,
-      batchTypicalMs: BATCH_TYPICAL_MS,
-      directRate: LEAST_DIRECT_RATE,
-      queueLength: Math.max(count ?? 0, this.#open + 1),
-      priceKnown: true,
-    })
-    return lane === 'batch'
+  /**
+   * Whether a payload goes as part of a batch, where that is known to cost less. A budget that binds is kept one by
+   * one: what a batch will have cost cannot be set aside there.
+   */
+  async takes({ request, limitGroup, withinMs, left }: ForRoute): Promise<boolean> {
+    const { dispatcher, withinMs: usual } = this.#options
+    const now = dispatcher.clock.now()
+    const ofJob = usual === null ? null : this.#startedAt + usual - now
+    const leftMs = withinMs ?? ofJob
+    if (leftMs === null || bindsMoney(this.#subject)) return false
+    const directMs = await this.#directForecast.directMs(request, limitGroup, left + this.#open)
+    return chooseRoute({ leftMs, directMs }) === 'batch'
   }
 
   /** Hands over one for which money was set aside. Resolves when there is room for the next. */
@@ -132,8 +153,7 @@ export class RunBatches {
   /** Batches go on at the provider, and stay pending; what is in none yet is not sent. */
   leave(): void {
     if (this.#left.signal.aborted) return
-    const { batches, changes, onLeft } = this.#options
-    batches?.leave?.removeEventListener('abort', this.#onLeave)
+    const { changes, onLeft } = this.#options
     this.#left.abort()
     this.#fillTimer?.cancel()
     onLeft(this.#unsentNanoUsd, false)
@@ -162,25 +182,44 @@ export class RunBatches {
   }
 
   async #work(): Promise<void> {
-    const { dispatcher, terms, batches, changes, onEvent, onResult, isRead } = this.#options
+    const { dispatcher, terms, batches, inOrder, changes } = this.#options
+    const { onEvent, onResult, isRead } = this.#options
     const { clock, random, rules } = dispatcher
     const { signal } = this.#left
     const call = batchCall(dispatcher, terms)
-    const lane = new BatchLane({ call, clock, random, prices: rules.prices, onEvent })
     const { pending = [] } = batches ?? {}
-    for await (const result of lane.dispatch(this.#source(), {
+    for await (const result of batchResults(this.#source(), {
+      call,
+      clock,
+      random,
+      prices: rules.prices,
       journal: this.#journal(),
+      books: this.#books(),
       pending,
+      inOrder,
       signal,
+      onEvent,
     })) {
       if (signal.aborted) return
       const { worstNanoUsd = 0, ...told } = result
       this.#open--
       this.#sentNanoUsd -= worstNanoUsd
       this.#unread.add(told)
-      onResult(told, worstNanoUsd)
+      onResult(told, { worstNanoUsd, isOfFormerRun: this.#former.delete(told.id) })
       await changes.until(() => isRead() || signal.aborted)
     }
+  }
+
+  get #subject(): Subject {
+    return this.#options.dispatcher.rules.subjects.of(ANONYMOUS)
+  }
+
+  #books(): BatchBooks | null {
+    const { dispatcher } = this.#options
+    const { ledger, clock } = dispatcher
+    const { signal } = this.#left
+    const subject = () => this.#subject
+    return ledger && new BatchBooks({ ledger, clock, subject, signal })
   }
 
   async *#source(): AsyncGenerator<PlacedPayload | typeof SEND_NOW> {
@@ -207,6 +246,12 @@ export class RunBatches {
         this.#unsentNanoUsd -= worst
         this.#sentNanoUsd += worst
         await journal.submitting(batch)
+      },
+      refused: async (batch) => {
+        const worst = worstOf(batch)
+        this.#sentNanoUsd -= worst
+        this.#unsentNanoUsd += worst
+        await journal.refused?.(batch)
       },
       submitted: (batch) => journal.submitted(batch),
       ended: async (batch) => {

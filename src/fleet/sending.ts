@@ -4,6 +4,7 @@ import type { Refusal } from '../core/refusal.ts'
 import type { Caller } from '../dispatch/caller.ts'
 import type { GovernedCall } from '../dispatch/governed-call.ts'
 import type { OwnHeaders } from '../dispatch/limit-headers.ts'
+import type { Again } from '../dispatch/tries.ts'
 import type { Headers } from '../providers/provider.ts'
 
 export type Ended =
@@ -45,6 +46,8 @@ export class Sending implements Caller {
   #call: GovernedCall | null = null
   /** How often it had been sent when it last began to wait. */
   #sentBefore = 0
+  /** Why it waits to be sent once more; null before it was sent. */
+  #after: Again['reason'] | null = null
   #status = 0
   #headers: Headers = {}
   #own: OwnHeaders = {}
@@ -73,13 +76,24 @@ export class Sending implements Caller {
     return this.attempts === this.#sentBefore
   }
 
+  /** Whether it stands aside, after trouble, until the provider may be asked for it again. */
+  get isAside(): boolean {
+    return this.isStanding && (this.#after === 'overloaded' || this.#after === 'connection')
+  }
+
+  /** Whether a limit of the provider's has refused it when it was sent last. */
+  get isRefused(): boolean {
+    return this.isStanding && this.#after === 'rate_limited'
+  }
+
   /** Null before it has a place. */
   get resource(): string | null {
     return this.#call?.line.resource ?? null
   }
 
-  waiting(): void {
+  waiting(_own: OwnHeaders, after?: Again['reason']): void {
     this.#sentBefore = this.attempts
+    this.#after = after ?? null
     this.#options.onWaiting(this)
   }
 

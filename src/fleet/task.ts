@@ -27,6 +27,8 @@ export class Task {
   attempts = 0
   /** How often it was sent after the gate had given it up. */
   retries = 0
+  /** Why it is sent again; null where only the gate knows. */
+  lastError: Failed['error'] | null = null
   #tokens: TokensUsed | null = null
   #costNanoUsd: number | null = 0
 
@@ -37,6 +39,12 @@ export class Task {
     this.request = request
     this.worstNanoUsd = worstNanoUsd
     this.#takenAt = takenAt
+  }
+
+  /** Of what is kept for it. */
+  get bytes(): number {
+    const { body } = this.request
+    return Buffer.isBuffer(body) ? body.length : 0
   }
 
   /** @param nanoUsd null where it is not known: then the whole is not known either */

@@ -58,6 +58,12 @@ const MODELS_REMEMBERED = 1000
 
 const MINUTE_MS = 60_000
 
+/** Tokens of a request that may be dearer than others of its model. */
+export interface PricedTokens extends TokenCounts {
+  /** Of the usual price, in per cent. @default 100 */
+  readonly pricePercent?: number
+}
+
 interface Remembered {
   readonly price: ModelPrice | null
   /** The only minute that it is known to hold in; null: it holds for ever. */
@@ -118,7 +124,7 @@ const isDated = ({ prices }: PackagedModel): boolean => Array.isArray(prices)
 /** What tokens cost, rounded up to the nano-dollar. Exact up to nine thousand dollars. */
 export function costOf(
   price: ModelPrice,
-  tokens: TokenCounts,
+  tokens: PricedTokens,
   { isBatch = false }: { readonly isBatch?: boolean } = {},
 ): NanoUsd {
   const each = pricesFor(price, tokens)
@@ -129,7 +135,9 @@ export function costOf(
     (tokens.cacheWriteTokens - hourWrites) * each.cacheWrite +
     hourWrites * each.cacheWriteHour +
     tokens.outputTokens * each.output
-  return Math.ceil((isBatch ? pico * price.batchFactor : pico) / 1000)
+  const usual = isBatch ? pico * price.batchFactor : pico
+  const { pricePercent = 100 } = tokens
+  return Math.ceil(pricePercent === 100 ? usual / 1000 : (usual * pricePercent) / 100_000)
 }
 
 function pricesFor({ base, tiers }: ModelPrice, tokens: TokenCounts): TokenPrices {

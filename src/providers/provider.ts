@@ -34,6 +34,14 @@ export interface Description {
   readonly session: string | null
 }
 
+/** What a request asks for that its price depends on, beside tokens. */
+export interface PriceTerms {
+  /** Of the usual price. */
+  readonly pricePercent: number
+  /** Whether the provider reads nothing but what was sent: tools that it runs itself find more to read. */
+  readonly isBounded: boolean
+}
+
 /** What a response's headers say of limits. */
 export interface LimitReport {
   /** Whose limits they are: credentials with one organization share them. Null when not said. */
@@ -81,6 +89,8 @@ export interface Provider {
   match(method: string, path: string, headers: Headers): Operation | null
   /** Never throws, whatever the bytes: a body that is not JSON is described as empty. */
   describe(operation: Operation, headers: Headers, body: Buffer | null): Description
+  /** @param body JSON, unpacked */
+  priceTerms(body: Buffer): PriceTerms
   /** The same request for another model, unpacked; null where the body cannot be rewritten. */
   withModel(body: Buffer, headers: Headers, model: string): Buffer | null
   /** The secret that a request is charged to, for fingerprinting; null when it carries none. */

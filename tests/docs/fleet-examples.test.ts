@@ -85,4 +85,10 @@ describe('examples/fleet', () => {
     expect(Number(spent)).toBeLessThanOrEqual(0.01)
     expect(Number(spent)).toBeCloseTo((totals.inputTokens + totals.outputTokens * 5) / 1e6, 9)
   })
+
+  it('7: takes the prompts of a file, in each form that a line may have', async () => {
+    const { lines, emulator } = await run('7-prompts-of-a-file', { limits: WIDE, ttftMs: 5 })
+    expect(lines).toEqual(['river: answered', 'city: answered', '3: answered'])
+    expect(emulator.report().totals.admitted).toBe(3)
+  })
 })

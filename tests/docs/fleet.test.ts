@@ -43,7 +43,7 @@ describe('fleet.md', () => {
       const fields = [...event.matchAll(/readonly (\w+):/g)].map(([, field = '']) => field)
       return [kind, ...fields]
     })
-    const values = new Set(['money', 'pace', 'retries', 'null'])
+    const values = new Set(['money', 'pace', 'provider', 'retries', 'null'])
     const told = tableOf(page, head, 'besides', 'when').rows.map(([kind = '', besides = '']) => [
       bare(kind),
       ...codesIn(besides).filter((code) => !values.has(code)),

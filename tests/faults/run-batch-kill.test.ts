@@ -1,9 +1,10 @@
 // A job whose prompts wait in batches, killed while these are pending or their results are written down, and
 // begun again by the same command. Must not know: how a job remembers its batches.
+import path from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import type { Emulator } from '../../src/emulator/emulator.ts'
 import { until } from '../servers/until.ts'
-import { billsOf, pricedPrompts, sum } from './job-money.ts'
+import { billsOf, booksIn, pricedPrompts, sum } from './job-money.ts'
 import { type KilledJob, KilledJobs } from './killed-job.ts'
 
 const FLAGS = ['--within', '24h', '--max-spend-usd', '1']
@@ -14,14 +15,15 @@ afterAll(() => jobs[Symbol.asyncDispose]())
 
 async function begin(batchMs: number, count: number) {
   const emulator = await jobs.emulate({ batchMs })
-  const job = await jobs.job({ prompts: pricedPrompts(count, MOST_TOKENS), flags: FLAGS })
+  const prompts = pricedPrompts(count, MOST_TOKENS)
+  const job = await jobs.job({ prompts, flags: FLAGS, ledger: 'sqlite:ledger.db' })
   return { emulator, job, exists: async () => (await job.noted('batch_created')) > 0 }
 }
 
 const hasEnded = (emulator: Emulator): Promise<void> =>
   until('the batch has ended', async () => emulator.report().totals.batchRequests > 0)
 
-/** Each prompt is answered once, paid once, and told at what the provider charges for it. */
+/** Each prompt is answered once, paid once, and told and written down at what the provider charges for it. */
 async function expectEachOnce(job: KilledJob, emulator: Emulator): Promise<void> {
   const answers = await job.answers()
   const { totals } = emulator.report()
@@ -35,6 +37,10 @@ async function expectEachOnce(job: KilledJob, emulator: Emulator): Promise<void>
   expect(await job.failures()).toEqual([])
   // Nothing of a batch is lost at a kill.
   expect(job.spentNanoUsd).toBe(sum(bills.values()))
+  const { books, lost } = await booksIn(`sqlite:${path.join(job.folder, 'ledger.db')}`)
+  const booked = Array.from(books, ([id, { exact, guessed }]) => [id, [exact, guessed]] as const)
+  expect(booked.toSorted()).toEqual([...bills].map(([id, cost]) => [id, [[cost], []]]).toSorted())
+  expect(lost).toBe(0)
 }
 
 describe('a job in batches', { timeout: 60_000 }, () => {

@@ -51,20 +51,15 @@ describe('trouble', () => {
     ])
   })
 
-  it('that lasts is given up, with the reason', async () => {
-    const { results, meet, clock } = await open()
-    const startedAt = clock.now()
-    meet(() => Promise.reject(new Error('connect ECONNREFUSED')))
-    expect(await results(some(2))).toMatchObject(
-      upTo(2).map((index) => ({
-        index,
-        kind: 'failed',
-        batchId: null,
-        error: { type: 'no_answer', message: 'connect ECONNREFUSED', isRetryable: true },
-      })),
-    )
-    expect(clock.now() - startedAt).toBeGreaterThan(HOUR_MS / 2)
-    expect(clock.now() - startedAt).toBeLessThan(2 * HOUR_MS)
+  it('that lasts leaves a batch in doubt until it is known that there is none: nothing is paid for it', async () => {
+    const { results, meet, clock, madeBatches } = await open()
+    const backAt = clock.now() + 3 * HOUR_MS
+    meet(() => (clock.now() < backAt ? Promise.reject(new Error('connect ECONNREFUSED')) : null))
+    const given = await results([{ ...payload(0), worstNanoUsd: 500 }])
+    expect(clock.now()).toBeGreaterThan(backAt)
+    expect(madeBatches()).toBe(1)
+    expect(reasons(given)).toEqual({ 0: ['batch_not_submitted', true] })
+    expect(given.map(({ costNanoUsd }) => costNanoUsd)).toEqual([0])
   })
 
   it('of a full queue is waited out', async () => {

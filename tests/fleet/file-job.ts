@@ -53,7 +53,6 @@ export class FileJob {
       clock: realClock(),
       skipsBad: false,
       retriesFailed: false,
-      worstOf: () => WORST,
       about: {},
       ...more,
     })
@@ -109,13 +108,19 @@ export const failed = (id: string, costNanoUsd: number, type = 'no_luck'): Faile
 })
 
 const answering: PromptSender = {
-  async *dispatch(payloads) {
-    for await (const { id } of payloads) yield answered(id, 1)
+  async *dispatch(payloads, { spending }) {
+    for await (const { id } of payloads) {
+      await spending.sending({ id, worstNanoUsd: WORST })
+      yield answered(id, 1)
+    }
   },
 }
 
 export const failing: PromptSender = {
-  async *dispatch(payloads) {
-    for await (const { id } of payloads) yield failed(id, 1)
+  async *dispatch(payloads, { spending }) {
+    for await (const { id } of payloads) {
+      await spending.sending({ id, worstNanoUsd: WORST })
+      yield failed(id, 1)
+    }
   },
 }

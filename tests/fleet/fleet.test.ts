@@ -7,6 +7,7 @@ import { ConfigError, Fleet, type FleetEvent, type FleetResult } from '../../src
 import { createGate, gatedFetch } from '../../src/library/library.ts'
 import { failureOf, KEY, MODEL, openHarness, until } from '../harness.ts'
 import { freshPrefix, sharedRedis } from '../servers/redis.ts'
+import { stubUpstream } from '../stub-upstream.ts'
 import { all } from './virtual-job.ts'
 
 const WIDE = { requests: 100_000, inputTokens: 100_000_000, outputTokens: 100_000_000 }
@@ -169,8 +170,14 @@ describe('a fleet', () => {
     expect(await failureOf(all(fleet.dispatch(prompts(1))))).toEqual(
       new Error('this fleet has a job: for two at once, make two fleets'),
     )
-    await fleet.close()
-    expect(await job).toEqual(new Error('this fleet was closed'))
+    let isOver = false
+    const ended = job.then((error) => {
+      isOver = true
+      return error
+    })
+    await Promise.race([fleet.close(), fleet.close()])
+    expect(isOver).toBe(true)
+    expect(await ended).toEqual(new Error('this fleet was closed'))
     expect(await failureOf(all(fleet.dispatch(prompts(1))))).toEqual(
       new Error('this fleet was closed'),
     )
@@ -197,6 +204,47 @@ describe('a fleet', () => {
     )
     expect(new Set(kinds)).toEqual(new Set(['answered', 'shutting_down']))
     expect(answeredIn(results)).toHaveLength(emulator.report().totals.admitted)
+  })
+
+  it('makes one failure of a payload that is no JSON, or too deep to be looked at', async () => {
+    await using emulator = await openEmulator()
+    await using fleet = new Fleet({ apiKey: KEY, baseUrl: emulator.url })
+    const deep = (depth: number): unknown => {
+      let value: unknown = []
+      for (let level = 0; level < depth; level++) value = [value]
+      return value
+    }
+    const params = { model: MODEL, max_tokens: 20, messages: [{ role: 'user', content: 'Hi' }] }
+    const watched = new Proxy(params, {
+      get() {
+        throw new Error('hands off')
+      },
+    })
+    const inputs = [
+      ...[1000, 5000, 20_000, 100_000].map((depth) => ({ ...params, metadata: deep(depth) })),
+      { ...params, seed: 1n },
+      watched,
+      params,
+    ]
+    const results = await all(fleet.dispatch(inputs))
+    expect(results).toHaveLength(inputs.length)
+    expect(answeredIn(results).some(({ id }) => id === '6')).toBe(true)
+    const invalid = results.filter((result) => result.kind === 'failed')
+    expect(invalid.map(({ id }) => id)).toEqual(expect.arrayContaining(['3', '4', '5']))
+    expect(invalid.every(({ error }) => /^invalid_/.test(error.type))).toBe(true)
+  })
+
+  it('knows what a long answer has used', async () => {
+    const text = 'x'.repeat(17 * 1024 * 1024)
+    const usage = { input_tokens: 5, output_tokens: 6 }
+    const message = { type: 'message', model: MODEL, content: [{ type: 'text', text }], usage }
+    await using stub = await stubUpstream((response) => {
+      response.setHeader('content-type', 'application/json')
+      response.end(JSON.stringify(message))
+    })
+    await using fleet = new Fleet({ apiKey: KEY, baseUrl: stub.url })
+    const [result] = await all(fleet.dispatch(prompts(1)))
+    expect(result?.kind === 'answered' && result.tokens).toMatchObject({ input: 5, output: 6 })
   })
 
   it('refuses what makes no sense before it opens anything', async () => {

@@ -10,6 +10,8 @@ import { answered, FileJob, failed, WORST } from './file-job.ts'
 const root = await FileJob.root('job-money')
 afterAll(() => rm(root, { recursive: true }))
 
+type Spending = Parameters<PromptSender['dispatch']>[1]['spending']
+
 const PROMPTS = 2
 const FAILURES = 'answers.failures.jsonl'
 /** What a group of outcomes waits for others. */
@@ -101,7 +103,7 @@ class Sender implements PromptSender {
       task.unnoted = 0
     }
     for (const step of this.#life.steps) {
-      if (step.what === 'take') await this.#takeFrom(source)
+      if (step.what === 'take') await this.#takeFrom(source, spending)
       else if (step.what === 'wait') await this.#waited()
       else yield* this.#do(step, note)
     }
@@ -110,14 +112,17 @@ class Sender implements PromptSender {
     yield* this.#finish()
     if (this.#life.end !== 'finish') return
     for (let next = await source.next(); !next.done; next = await source.next()) {
+      await spending.sending({ id: next.value.id, worstNanoUsd: WORST })
       this.#tasks = [taskOf(next.value)]
       yield* this.#finish()
     }
   }
 
-  async #takeFrom(source: AsyncIterator<Payload>): Promise<void> {
+  async #takeFrom(source: AsyncIterator<Payload>, spending: Spending): Promise<void> {
     const next = await source.next()
-    if (!next.done) this.#tasks.push(taskOf(next.value))
+    if (next.done) return
+    await spending.sending({ id: next.value.id, worstNanoUsd: WORST })
+    this.#tasks.push(taskOf(next.value))
   }
 
   async *#do(

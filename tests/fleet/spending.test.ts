@@ -90,7 +90,7 @@ describe('maxSpendUsd', () => {
   }, 60_000)
 
   it('is used as far as it goes: what turned out cheap makes room for more', async () => {
-    // Each may cost 1.6 thousandths of a dollar, and costs a fifth of that.
+    // Each may cost 1.8 thousandths of a dollar, and costs a fifth of that.
     const job = new VirtualJob({
       script: () => answer(1000),
       maxSpendUsd: 0.01,
@@ -98,7 +98,7 @@ describe('maxSpendUsd', () => {
     })
     const results = await job.resultsOf(payloads(1000))
     const answered = results.filter(({ kind }) => kind === 'answered')
-    expect(job.billed / NANO).toBeGreaterThan(0.01 - 0.0017)
+    expect(job.billed / NANO).toBeGreaterThan(0.01 - 0.0019)
     expect(answered.length).toBe(job.billed / 330_000)
     expect(results.at(-1)).toEqual({
       kind: 'budget_exceeded',
@@ -119,6 +119,22 @@ describe('maxSpendUsd', () => {
       attempts: 0,
       error: { type: 'price_unknown', message: expect.stringContaining('nobody-sells-this') },
     })
+  })
+
+  it('sends nothing whose cost has no bound, and says so; without a sum it goes', async () => {
+    const searching = payloads(1, { tools: [{ type: 'web_search_20250305', name: 'web_search' }] })
+    const bounded = new VirtualJob({ script: () => answer(10), maxSpendUsd: 1 })
+    expect(await bounded.resultsOf(searching)).toMatchObject([
+      {
+        kind: 'failed',
+        attempts: 0,
+        costNanoUsd: 0,
+        error: { type: 'cost_unbounded', message: expect.stringContaining('maxSpendUsd') },
+      },
+    ])
+    expect(bounded.sentAt).toEqual([])
+    const free = new VirtualJob({ script: () => answer(10) })
+    expect(await free.resultsOf(searching)).toMatchObject([{ kind: 'answered' }])
   })
 
   it('leaves the cost open where the price is not known and nothing bounds it', async () => {

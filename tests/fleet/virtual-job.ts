@@ -6,12 +6,13 @@ import { seededRandom } from '../../src/core/random.ts'
 import { Dispatcher } from '../../src/dispatch/dispatcher.ts'
 import type { Upstream, UpstreamFailure, UpstreamHandler } from '../../src/dispatch/upstream.ts'
 import { Estimator } from '../../src/estimate/estimator.ts'
-import { DispatchRun, type RunOptions } from '../../src/fleet/dispatch-run.ts'
+import { DispatchRun } from '../../src/fleet/dispatch-run.ts'
 import type { FleetEvent } from '../../src/fleet/events.ts'
-import type { PayloadSource } from '../../src/fleet/intake.ts'
+import { Intake, type PayloadSource } from '../../src/fleet/intake.ts'
 import type { FleetResult, MessageParams } from '../../src/fleet/payload.ts'
 import { Purse } from '../../src/fleet/purse.ts'
 import { RetryBudget } from '../../src/fleet/retry-budget.ts'
+import type { RunOptions } from '../../src/fleet/run-parts.ts'
 import { Prices } from '../../src/ledger/prices.ts'
 import { Subjects } from '../../src/policy/subjects.ts'
 import { MemoryStore } from '../../src/stores/memory/memory-store.ts'
@@ -42,6 +43,10 @@ export type Reply =
 
 export interface VirtualJobOptions {
   readonly limits?: readonly Limit[]
+  /** @param resource whose limits they are: those of each, without this */
+  readonly limitsOf?: (resource: string) => readonly Limit[]
+  /** What the provider does where it is asked for batches. */
+  readonly batchScript?: () => Reply
   /** @param nth sending of all, from 0 */
   readonly script: (params: MessageParams, nth: number) => Reply
   readonly maxSpendUsd?: number
@@ -63,18 +68,18 @@ export class VirtualJob {
 
   constructor(options: VirtualJobOptions) {
     this.#options = options
-    const { limits = [] } = options
-    const gate = {
-      limits,
+    const { limits = [], limitsOf = () => limits } = options
+    const gateOf = (resource: string) => ({
+      limits: limitsOf(resource),
       learns: false,
       agingMs: 60_000,
       maxQueued: 10_000,
       floors: { soft: 0, hard: 0 },
-    }
+    })
     this.dispatcher = new Dispatcher({
       clock: this.clock,
       random: seededRandom(7),
-      store: new MemoryStore(this.clock, () => gate),
+      store: new MemoryStore(this.clock, gateOf),
       ledger: null,
       rules: {
         subjects: new Subjects(NO_RULES),
@@ -104,7 +109,7 @@ export class VirtualJob {
   run(source: PayloadSource, more: Partial<RunOptions> = {}): DispatchRun {
     const { maxSpendUsd, retries = { perPayload: 3, perMinute: 20 }, run } = this.#options
     const most = maxSpendUsd === undefined ? Number.POSITIVE_INFINITY : maxSpendUsd * 1e9
-    return new DispatchRun(source, {
+    return new DispatchRun(new Intake(source), {
       dispatcher: this.dispatcher,
       terms: { apiKey: 'key', base: null, lane: 'low', flow: 'job', weight: 1 },
       purse: new Purse(most),
@@ -116,7 +121,10 @@ export class VirtualJob {
       longWindows: 'wait',
       count: null,
       withinMs: null,
+      limitsOf: this.#options.limitsOf ?? (() => this.#options.limits ?? []),
       batches: null,
+      spending: null,
+      stop: null,
       onEvent: (event) => this.events.push({ ...event, at: this.clock.now() }),
       ...run,
       ...more,
@@ -149,9 +157,7 @@ export class VirtualJob {
   #upstream(): Upstream {
     return {
       send: ({ body }, handler) => {
-        const params: MessageParams = JSON.parse(String(body))
-        const reply = this.#options.script(params, this.sentAt.length)
-        this.sentAt.push(this.clock.now())
+        const reply = this.#replyTo(body)
         this.inFlight++
         this.mostInFlight = Math.max(this.mostInFlight, this.inFlight)
         const end = (): void => {
@@ -166,6 +172,19 @@ export class VirtualJob {
         return { resume: () => {}, abort }
       },
     }
+  }
+
+  /** @param body of a prompt; what is asked of batches has none, or a stream */
+  #replyTo(body: unknown): Reply {
+    const { script, batchScript } = this.#options
+    if (Buffer.isBuffer(body)) {
+      const params: MessageParams = JSON.parse(String(body))
+      const reply = script(params, this.sentAt.length)
+      this.sentAt.push(this.clock.now())
+      return reply
+    }
+    if (!batchScript) throw new Error('nobody has said what becomes of batches')
+    return batchScript()
   }
 
   #play(reply: Reply, handler: UpstreamHandler): void {

@@ -2,9 +2,10 @@
 // again may help. Must not know: batches under way.
 import { z } from 'zod'
 import type { EpochMs } from '../../core/clock.ts'
+import type { Usage } from '../../core/prompt.ts'
 import { costOf, type Prices } from '../../ledger/prices.ts'
 import { mergeUsage, totalUsage } from '../../providers/anthropic/reported-usage.ts'
-import type { Answered, Failed } from '../payload.ts'
+import type { Answered, Failed, TokensUsed } from '../payload.ts'
 import type { Place } from './draft.ts'
 
 /** What has become of a payload that went into a batch. */
@@ -14,6 +15,25 @@ export type BatchResult = (Answered | Failed) & {
   readonly batchId: string | null
   /** As the payload's place has it. */
   readonly worstNanoUsd?: number
+}
+
+/** What has to be paid for it. */
+export interface Charge {
+  /** Null where nobody has said which one has answered. */
+  readonly model: string | null
+  readonly outcome: 'answered' | 'broken'
+  /** When it was sent. */
+  readonly at: EpochMs
+  /** Null where nobody tells. */
+  readonly used: Usage | null
+  /** The most where it is not known, and null where that is not known either. */
+  readonly costNanoUsd: number | null
+}
+
+export interface Settled {
+  readonly result: BatchResult
+  /** Null where the provider bills nothing. */
+  readonly charge: Charge | null
 }
 
 /** Of the batch that a payload was in. */
@@ -73,15 +93,21 @@ export function resultOf(
   place: Place,
   sent: Sent,
   { prices, now }: { readonly prices: Pick<Prices, 'priceOf'>; readonly now: EpochMs },
-): BatchResult {
+): Settled {
   switch (result.type) {
     case 'succeeded': {
       const { message } = result
+      const { model } = message
+      const { used, costNanoUsd } = billOf(message, place, prices, now)
       return {
-        kind: 'answered',
-        ...outcomeOf(place, sent, now),
-        ...billOf(message, place, prices, now),
-        response: message,
+        result: {
+          kind: 'answered',
+          ...outcomeOf(place, sent, now),
+          tokens: used && tokensOf(used),
+          ...dollarsOf(costNanoUsd),
+          response: message,
+        },
+        charge: { model, outcome: 'answered', at: sent.sentAt, used, costNanoUsd },
       }
     }
     case 'errored': {
@@ -111,36 +137,45 @@ const NOT_PROCESSED: Readonly<Record<'canceled' | 'expired', Failed['error']>> =
 }
 
 /** A failure that costs nothing: the provider bills answers alone. */
-export function unbilled(
+export const unbilled = (
   error: Failed['error'],
   place: Place,
   sent: Sent,
   now: EpochMs,
+): Settled => ({ result: failed(error, 0, { place, sent, now }), charge: null })
+
+/** A failure of which nobody knows whether it was billed: the most counts, where that is known. */
+export function lost(error: Failed['error'], place: Place, sent: Sent, now: EpochMs): Settled {
+  const costNanoUsd = place.worstNanoUsd ?? null
+  return {
+    result: failed(error, costNanoUsd, { place, sent, now }),
+    charge: { model: null, outcome: 'broken', at: sent.sentAt, used: null, costNanoUsd },
+  }
+}
+
+interface End {
+  readonly place: Place
+  readonly sent: Sent
+  readonly now: EpochMs
+}
+
+function failed(
+  error: Failed['error'],
+  costNanoUsd: number | null,
+  { place, sent, now }: End,
 ): BatchResult {
   return {
     kind: 'failed',
     ...outcomeOf(place, sent, now),
     tokens: null,
-    costNanoUsd: 0,
-    costUsd: 0,
+    ...dollarsOf(costNanoUsd),
     error,
   }
 }
 
-/** A failure of which nobody knows whether it was billed: the most counts, where that is known. */
-export function lost(error: Failed['error'], place: Place, sent: Sent, now: EpochMs): BatchResult {
-  return {
-    kind: 'failed',
-    ...outcomeOf(place, sent, now),
-    tokens: null,
-    ...worstOf(place),
-    error,
-  }
-}
-
-const worstOf = ({ worstNanoUsd }: Place) => ({
-  costNanoUsd: worstNanoUsd ?? null,
-  costUsd: worstNanoUsd === undefined ? null : worstNanoUsd / NANO,
+const dollarsOf = (costNanoUsd: number | null) => ({
+  costNanoUsd,
+  costUsd: costNanoUsd === null ? null : costNanoUsd / NANO,
 })
 
 function outcomeOf(place: Place, { batchId, sentAt, attempts }: Sent, now: EpochMs) {
@@ -152,26 +187,23 @@ function outcomeOf(place: Place, { batchId, sentAt, attempts }: Sent, now: Epoch
 /** Where an answer does not say what it has used, or has another price than what was asked, it is the most. */
 function billOf(
   { model, usage }: { readonly model: string; readonly usage?: unknown },
-  place: Place,
+  { worstNanoUsd = null }: { readonly worstNanoUsd?: number | null },
   prices: Pick<Prices, 'priceOf'>,
   now: EpochMs,
-): Pick<Answered, 'tokens' | 'costNanoUsd' | 'costUsd'> {
+): Pick<Charge, 'used' | 'costNanoUsd'> {
   const report = mergeUsage(null, usage)
-  if (!report) return { tokens: null, ...worstOf(place) }
+  if (!report) return { used: null, costNanoUsd: worstNanoUsd }
   const used = totalUsage(report)
   const price = prices.priceOf(PROVIDER, model, now)
-  const cost = price ? costOf(price, used, { isBatch: true }) : worstOf(place).costNanoUsd
-  return {
-    tokens: {
-      input: used.inputTokens,
-      cacheRead: used.cacheReadTokens,
-      cacheWrite: used.cacheWriteTokens,
-      output: used.outputTokens,
-    },
-    costNanoUsd: cost,
-    costUsd: cost === null ? null : cost / NANO,
-  }
+  return { used, costNanoUsd: price ? costOf(price, used, { isBatch: true }) : worstNanoUsd }
 }
+
+const tokensOf = (used: Usage): TokensUsed => ({
+  input: used.inputTokens,
+  cacheRead: used.cacheReadTokens,
+  cacheWrite: used.cacheWriteTokens,
+  output: used.outputTokens,
+})
 
 /** What is said of a batch says nothing of its requests: each may be sent alone, but not with a bad key. */
 export const alone = (error: Failed['error']): Failed['error'] => ({

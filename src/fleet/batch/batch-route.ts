@@ -3,6 +3,7 @@
 import type { Clock, EpochMs } from '../../core/clock.ts'
 import type { Prices } from '../../ledger/prices.ts'
 import { BatchApi, type Call } from './batch-api.ts'
+import type { BatchBooks } from './batch-books.ts'
 import type { BatchEvent, BatchJournal, PendingBatch } from './batch-record.ts'
 import type { BatchResult } from './batch-result.ts'
 import { BatchUnderWay } from './batch-under-way.ts'
@@ -16,6 +17,8 @@ export interface BatchRouteOptions {
   readonly random: () => number
   readonly prices: Pick<Prices, 'priceOf'>
   readonly journal: BatchJournal
+  /** Where what it costs is written down. @default nowhere */
+  readonly books?: BatchBooks | null
   /** What a former run has left: its results come with those of this one. */
   readonly pending?: readonly PendingBatch[]
   /** Ends the iteration with its reason. Batches go on at the provider, and stay pending. */
@@ -47,9 +50,10 @@ export async function* batchResults(
   payloads: DraftSource,
   options: BatchRouteOptions,
 ): AsyncGenerator<BatchResult> {
-  const { clock, random, signal, size, pending = [], inOrder = false } = options
+  const { clock, random, signal, size, books = null, pending = [], inOrder = false } = options
   const parts = {
     ...options,
+    books,
     signal,
     api: new BatchApi(options.call),
     known: new Set<string>(),
@@ -59,6 +63,7 @@ export async function* batchResults(
   const underWay = new Set(pending.map((batch) => new BatchUnderWay(batch, parts)))
   const filling = new Filling(draftsOf(payloads, { size: { ...USUAL_SIZE, ...size }, random }))
   let steppedAt: EpochMs = Number.NEGATIVE_INFINITY
+  let isBroken = false
   try {
     for (;;) {
       signal?.throwIfAborted()
@@ -76,8 +81,13 @@ export async function* batchResults(
       yield* batch.step()
       if (batch.isOver) underWay.delete(batch)
     }
+  } catch (error) {
+    isBroken = signal?.aborted !== true
+    throw error
   } finally {
-    await filling.end()
+    // A source may wait for longer than whoever is to be told.
+    if (isBroken) filling.leave()
+    else await filling.end()
   }
 }
 

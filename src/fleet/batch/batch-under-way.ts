@@ -4,6 +4,7 @@ import type { Clock, EpochMs } from '../../core/clock.ts'
 import type { Prices } from '../../ledger/prices.ts'
 import type { Failed } from '../payload.ts'
 import { type BatchApi, type Later, later, type Reply, requestsIn } from './batch-api.ts'
+import type { BatchBooks } from './batch-books.ts'
 import {
   type BatchEvent,
   type BatchJournal,
@@ -21,9 +22,10 @@ import {
   readResultLine,
   resultOf,
   type Sent,
+  type Settled,
   unbilled,
 } from './batch-result.ts'
-import type { Draft, Place } from './draft.ts'
+import { type Draft, type Place, requestName } from './draft.ts'
 import { Pace } from './pace.ts'
 import { Unanswered } from './unanswered.ts'
 
@@ -33,6 +35,8 @@ export interface BatchParts {
   readonly random: () => number
   readonly prices: Pick<Prices, 'priceOf'>
   readonly journal: BatchJournal
+  /** Null: nothing is written down. */
+  readonly books: BatchBooks | null
   readonly signal: AbortSignal | undefined
   /** The ids of all batches that are known to be one of this job's. */
   readonly known: Set<string>
@@ -43,7 +47,7 @@ export interface BatchParts {
 
 type Stage =
   | { readonly kind: 'unsent'; readonly body: Buffer }
-  /** Whether it was created is not known. The body is null where a former run had it. */
+  /** Whether it was created is not known. The body is null where a former run had it, or it is not tried again. */
   | { readonly kind: 'in_doubt'; readonly body: Buffer | null }
   /** This may be it, or else one of the others: names of requests will tell, once it has ended. */
   | { readonly kind: 'found'; readonly batchId: string; readonly others: readonly string[] }
@@ -61,6 +65,9 @@ const CLOCKS_APART_MS = 3_600_000
 
 /** A batch that is not among all of them so long after it was tried was not created. */
 const LISTED_WITHIN_MS = 15_000
+
+/** So many results are in memory while what they cost is written down. */
+const BOOKED_TOGETHER = 64
 
 export class BatchUnderWay {
   readonly #parts: BatchParts
@@ -149,8 +156,8 @@ export class BatchUnderWay {
     if (reply.kind === 'refused') throw new BatchOutOfReach(null, reply.error)
     if (reply.kind === 'later') {
       this.#delay(reply)
-      // What is not in memory holds up nobody.
-      if (body && this.#pace.isGivenUp) yield* this.#loseAll(reply.error)
+      // It may exist, so it is looked for until somebody knows; it is not tried again after so long.
+      if (this.#pace.isGivenUp) this.#stage = { kind: 'in_doubt', body: null }
       return
     }
     const candidates = reply.value
@@ -225,9 +232,11 @@ export class BatchUnderWay {
   /** Each result once, however often the reading broke off. Returns whether all has been read, of this batch. */
   async *#read(lines: AsyncIterable<string | Later>): AsyncGenerator<BatchResult, boolean> {
     const { clock, prices, signal } = this.#parts
+    let read: Settled[] = []
     for await (const text of lines) {
       if (typeof text !== 'string') {
         signal?.throwIfAborted()
+        yield* this.#give(read)
         this.#delay(text)
         return false
       }
@@ -244,9 +253,22 @@ export class BatchUnderWay {
       const place = this.#unanswered.take(line.custom_id)
       if (!place) continue
       this.#pace.succeed()
-      yield resultOf(line, place, this.#sent(), { prices, now: clock.now() })
+      read.push(resultOf(line, place, this.#sent(), { prices, now: clock.now() }))
+      if (read.length < BOOKED_TOGETHER) continue
+      yield* this.#give(read)
+      read = []
     }
+    yield* this.#give(read)
     return true
+  }
+
+  /** Whoever has a result may keep it, and not ask for it again: what it costs is written down before. */
+  async *#give(settled: readonly Settled[]): AsyncGenerator<BatchResult> {
+    const charges = settled.flatMap(({ result, charge }) =>
+      charge ? [{ ...charge, name: requestName(this.#name, result) }] : [],
+    )
+    if (charges.length > 0) await this.#parts.books?.write(charges)
+    for (const { result } of settled) yield result
   }
 
   async #exists(batchId: string): Promise<void> {
@@ -269,8 +291,8 @@ export class BatchUnderWay {
   }
 
   /** Every payload that has no result yet gets this one. */
-  async *#endAll(result: (place: Place) => BatchResult): AsyncGenerator<BatchResult> {
-    for (const place of this.#unanswered.takeAll()) yield result(place)
+  async *#endAll(settle: (place: Place) => Settled): AsyncGenerator<BatchResult> {
+    yield* this.#give([...this.#unanswered.takeAll()].map(settle))
     await this.#parts.journal.ended(this.#entry())
     this.#stage = { kind: 'over' }
   }

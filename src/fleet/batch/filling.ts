@@ -44,8 +44,19 @@ export class Filling {
     return draft
   }
 
-  /** Resolves when the source has ended. */
+  /** The source ends when it has given what it was asked for. What it throws then comes after what has ended all. */
+  leave(): void {
+    this.end().catch(() => {})
+  }
+
+  /**
+   * Nothing more is wanted. Resolves when the source has ended, or at once where it is in the midst of giving
+   * something: that may take its time, and holds up nobody who has to hear why it ends.
+   */
   async end(): Promise<void> {
-    await this.#drafts.return(undefined)
+    const ended = this.#drafts.return(undefined)
+    if (!this.#isFilling) await ended
+    // What it throws so late is no news: all of it has ended already.
+    else ended.catch(() => {})
   }
 }

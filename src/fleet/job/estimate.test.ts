@@ -36,7 +36,7 @@ it('expects less of a prompt than it can cost at most', () => {
   // A dollar for a million tokens of input, five for as many of output.
   expect(cost?.expected).toBe((expected.inputTokens + 5 * expected.outputTokens) * 1000)
   expect(cost?.worst).toBeGreaterThanOrEqual((5000 + 5 * 100) * 1000)
-  expect(cost?.worst).toBe(forecaster.worst(params))
+  expect(cost?.worst).toBe(forecaster.tag(params).worstNanoUsd)
 })
 
 it('knows what a batch saves, and where nothing is known of that', () => {

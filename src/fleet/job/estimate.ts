@@ -8,9 +8,10 @@ import { CallCost } from '../../dispatch/call-cost.ts'
 import type { CallRules } from '../../dispatch/call-rules.ts'
 import { Estimator } from '../../estimate/estimator.ts'
 import { costOf } from '../../ledger/prices.ts'
+import { directMs, fullLimit, leastMs } from '../batch/direct-time.ts'
 import { bodyOf, messageRequest } from '../message-request.ts'
 import type { MessageParams } from '../payload.ts'
-import { priceTag } from '../price-tag.ts'
+import { type PriceTag, priceTag } from '../price-tag.ts'
 
 /** One prompt, before anything was learnt from answers. */
 export interface PromptForecast {
@@ -61,10 +62,10 @@ export class PromptForecaster {
     return { expected, limitGroup, cost, batchCost }
   }
 
-  /** The most that a prompt can cost, in nano-dollars; null where that is not known. */
-  worst(params: MessageParams): number | null {
+  /** What is known of a prompt's price. */
+  tag(params: MessageParams): PriceTag {
     const now = this.#clock.now()
-    return priceTag(messageRequest(bodyOf(params), ANYBODY, now), this.#rules, now).worstNanoUsd
+    return priceTag(messageRequest(bodyOf(params), ANYBODY, now), this.#rules, now)
   }
 }
 
@@ -113,15 +114,17 @@ export class JobForecast {
    * of any of its models is known.
    */
   leastMs(limitsOf: (limitGroup: string) => readonly Limit[]): number | null {
-    const times = [...this.#groups].flatMap(([group, asked]) =>
-      limitsOf(group).flatMap((limit) => {
-        if (limit.algorithm === 'concurrency') return []
-        const atOnce =
-          limit.algorithm === 'token_bucket' ? (limit.burst ?? limit.amount) : limit.amount
-        const beyond = Math.max(0, (asked[limit.dimension] ?? 0) - atOnce)
-        return [(beyond / limit.amount) * limit.windowMs]
-      }),
+    const times = [...this.#groups].flatMap(
+      ([group, asked]) => leastMs(asked, limitsOf(group).map(fullLimit)) ?? [],
     )
     return times.length === 0 ? null : Math.max(...times)
+  }
+
+  /** How long it takes one by one, as far as can be told, in milliseconds. */
+  directMs(limitsOf: (limitGroup: string) => readonly Limit[]): number {
+    const times = [...this.#groups].map(([group, asked]) =>
+      directMs(asked, limitsOf(group).map(fullLimit)),
+    )
+    return Math.max(0, ...times)
   }
 }

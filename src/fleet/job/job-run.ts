@@ -2,15 +2,7 @@
 // prompts are sent, where files are, or how anything is shown.
 import type { Clock } from '../../core/clock.ts'
 import { BatchOutOfReach, type FleetBatches } from '../batch/batch-record.ts'
-import type {
-  Answered,
-  BudgetExceeded,
-  Failed,
-  FleetResult,
-  MessageParams,
-  Payload,
-  QuotaExhausted,
-} from '../payload.ts'
+import type { BudgetExceeded, Failed, FleetResult, Payload, QuotaExhausted } from '../payload.ts'
 import type { SpendingJournal } from '../spending-journal.ts'
 import { isShutOut } from './failure-kinds.ts'
 import { FirstFailures } from './first-failures.ts'
@@ -32,15 +24,14 @@ export interface PromptSender {
       readonly stop: AbortSignal
       readonly count: number
       readonly batches: FleetBatches
-      readonly spending: SpendingJournal
+      /** Told of each prompt that goes alone, and of none that goes in a batch. */
+      readonly spending: Required<SpendingJournal>
     },
   ): AsyncIterable<FleetResult>
 }
 
 export interface JobRunOptions {
   readonly clock: Clock
-  /** The most that a prompt can cost, in nano-dollars; null where that is not known. */
-  readonly worstOf: (params: MessageParams) => number | null
   /** What the run was told, for whoever reads the journal. */
   readonly about: Readonly<Record<string, unknown>>
 }
@@ -160,7 +151,10 @@ export class JobRun {
         stop,
         count: this.#standing.open - this.inBatches,
         batches: this.#batches.handOver(),
-        spending: { failedAttempt: (attempt) => this.#noteFailedAttempt(attempt) },
+        spending: {
+          sending: (prompt) => this.#noteSending(prompt),
+          failedAttempt: (attempt) => this.#noteFailedAttempt(attempt),
+        },
       }))
         await this.#take(result, abort)
       if (!abort.aborted) await this.#noteUnsent()
@@ -175,7 +169,7 @@ export class JobRun {
     }
   }
 
-  /** The open prompts, each noted before it is handed over. Never throws: what goes wrong ends the run. */
+  /** The open prompts. Never throws: what goes wrong ends the run. */
   async *#payloads(stop: AbortSignal): AsyncGenerator<Payload> {
     const { mayWait } = this.#reruns
     const isWanted = (line: number): boolean =>
@@ -187,10 +181,7 @@ export class JobRun {
           await this.#outcomes.keepBad(read.line, read.id, read.why)
           continue
         }
-        const { id, params } = read.payload
-        const worst = this.#options.worstOf(params)
-        if (!(await this.#noted({ kind: 'started', id, worst_nano_usd: worst }))) return
-        this.#underWay.add(id)
+        this.#underWay.add(read.payload.id)
         yield mayWait ? read.payload : { ...read.payload, withinMs: 0 }
       }
     } catch (error) {
@@ -229,7 +220,7 @@ export class JobRun {
     await this.#noted({ kind: 'unsent', id, cost_nano_usd: costNanoUsd })
   }
 
-  #lineOf({ id }: Answered | Failed): number {
+  #lineOf({ id }: Pick<Payload, 'id'>): number {
     const line = this.#input.lineOf(id)
     if (line === undefined) throw new Error(`nobody has sent the prompt ${JSON.stringify(id)}`)
     return line
@@ -241,15 +232,22 @@ export class JobRun {
     return this.#noted({ kind: 'run', run: this.#number, at, options: about })
   }
 
+  /** Where it cannot be written it is not sent: the run has ended then. */
+  async #noteSending({ id, worstNanoUsd }: PromptSent): Promise<void> {
+    await this.#noted({ kind: 'started', id, worst_nano_usd: worstNanoUsd })
+  }
+
   /** Where it cannot be written nothing is sent again. */
   async #noteFailedAttempt({ id, costNanoUsd }: FailedAttempt): Promise<void> {
     await this.#noted({ kind: 'attempt_failed', id, cost_nano_usd: costNanoUsd })
   }
 
-  /** What was taken and has no result was not sent. */
+  /** What was about to be sent and has no result was not. */
   async #noteUnsent(): Promise<void> {
-    for (const id of this.#underWay)
+    for (const id of this.#underWay) {
+      if (!this.#standing.isBegun(this.#lineOf({ id }))) continue
       if (!(await this.#noted({ kind: 'unsent', id, cost_nano_usd: 0 }))) return
+    }
   }
 
   /** Writes to the journal; false where that has failed, which ends the run. */
@@ -278,4 +276,5 @@ export class JobRun {
   }
 }
 
+type PromptSent = Parameters<Required<SpendingJournal>['sending']>[0]
 type FailedAttempt = Parameters<SpendingJournal['failedAttempt']>[0]

@@ -4,7 +4,7 @@ import path from 'node:path'
 import { afterAll, afterEach, describe, expect, it, vi } from 'vitest'
 import { realClock, VirtualClock } from '../../core/clock.ts'
 import { NOT_SENT_AGAIN } from '../outcome.ts'
-import type { Answered, Failed, FleetResult, Payload } from '../payload.ts'
+import type { Answered, Failed, FleetResult } from '../payload.ts'
 import { Job, type JobOptions, type PromptSender, type RunEnd } from './job.ts'
 import { JobError } from './problem.ts'
 
@@ -46,7 +46,6 @@ async function open({ input, output }: Place, more: Partial<JobOptions> = {}): P
     clock: realClock(),
     skipsBad: false,
     retriesFailed: false,
-    worstOf: () => 10 * MICRO,
     about: { lane: 'low' },
     ...more,
   })
@@ -80,8 +79,9 @@ function sending(answer: (id: string) => FleetResult | null): PromptSender & { s
   const sent: string[] = []
   return {
     sent,
-    async *dispatch(payloads: AsyncIterable<Payload>) {
+    async *dispatch(payloads, { spending }) {
       for await (const { id } of payloads) {
+        await spending.sending({ id, worstNanoUsd: 10 * MICRO })
         sent.push(id)
         const result = answer(id)
         if (result) yield result
@@ -322,6 +322,29 @@ describe('a run', () => {
     expect(isStopped).toBe(true)
   })
 
+  it('loses nothing to a kill that was taken and not about to be sent yet', async () => {
+    const files = await place(3)
+    const abort = new AbortController()
+    const job = await open(files)
+    await job.run(
+      {
+        // biome-ignore lint/correctness/useYield: it is aborted before there is a result
+        async *dispatch(payloads, { spending, signal }) {
+          for await (const { id } of payloads) {
+            if (id === 'p0') await spending.sending({ id, worstNanoUsd: 10 * MICRO })
+            if (id === 'p2') abort.abort()
+            signal.throwIfAborted()
+          }
+        },
+      },
+      { stop: NEVER, abort: abort.signal },
+    )
+    await job[Symbol.asyncDispose]()
+    const again = await open(files)
+    expect(again.lost).toEqual({ prompts: 1, costNanoUsd: 10 * MICRO })
+    expect(again.standing.open).toBe(3)
+  })
+
   it('counts what failed attempts have cost of which a kill keeps the end', async () => {
     const files = await place(2)
     const abort = new AbortController()
@@ -330,6 +353,7 @@ describe('a run', () => {
       {
         async *dispatch(payloads, { spending, signal }) {
           for await (const { id } of payloads) {
+            await spending.sending({ id, worstNanoUsd: 10 * MICRO })
             await spending.failedAttempt({ id, costNanoUsd: 3 * MICRO })
             await spending.failedAttempt({ id, costNanoUsd: 4 * MICRO })
             if (id === 'p0') yield { ...answered(id), costNanoUsd: 9 * MICRO }

@@ -59,6 +59,11 @@ export class Standing {
     return this.#outcomes[line] === OPEN
   }
 
+  /** Whether something of it may be under way. */
+  isBegun(line: number): boolean {
+    return this.#isBegun[line] === 1
+  }
+
   /** It is about to be sent. @param worstNanoUsd of one sending; null where that is not known */
   begin(line: number, worstNanoUsd: number | null): void {
     // A run that was killed had begun it too.

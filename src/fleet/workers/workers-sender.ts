@@ -2,9 +2,11 @@
 // there, again or for the first time. Must not know: files, how workers send, or what an outcome means.
 import { randomUUID } from 'node:crypto'
 import type { PromptSender } from '../job/job.ts'
-import { failedUnsent, PRICE_UNKNOWN, priceUnknown } from '../outcome.ts'
+import { failedUnsent } from '../outcome.ts'
 import type { BudgetExceeded, FleetResult, Payload } from '../payload.ts'
+import type { PriceTag } from '../price-tag.ts'
 import type { SpendingJournal } from '../spending-journal.ts'
+import { notUnderCap } from '../under-cap.ts'
 import { entryName, namesOf } from './entry.ts'
 import type { JobOwner } from './job-owner.ts'
 import type { PromptQueue, PutEntry } from './prompt-queue.ts'
@@ -18,7 +20,7 @@ export interface WorkersSenderOptions extends Omit<SettlementOptions, 'spending'
   /** The most that are with workers or wait for one; Infinity: as many as workers take, and some more. */
   readonly maxInFlight: number
   /** The most that a prompt can cost, in nano-dollars; null where that is not known. */
-  readonly worstOf: (params: Payload['params']) => number | null
+  readonly tagOf: (params: Payload['params']) => PriceTag
   /** What names the job, once it has begun. */
   readonly jobKey: () => Promise<string>
   /** Machine and file of the job: only one run can be there at a time. */
@@ -188,18 +190,20 @@ export class WorkersSender implements PromptSender {
 
   /** Null where it is not to be put into the queue: it is there, or cannot be. */
   #knownOf(payload: Payload): Known | null {
-    const { worstOf, purse } = this.#options
+    const { tagOf, purse } = this.#options
     const { id, params } = payload
-    const worstNanoUsd = worstOf(params)
+    const tag = tagOf(params)
+    const { worstNanoUsd } = tag
     const known = { payload, worstNanoUsd, bytes: JSON.stringify(params).length }
     const inherited = this.#inherited.get(id)
     if (inherited) {
       inherited.known = known
       return null
     }
-    if (worstNanoUsd !== null || !purse.isBounded) return known
+    const problem = purse.isBounded ? notUnderCap(tag, params.model) : null
+    if (!problem) return known
     const place = { id, index: this.#count++ }
-    this.#unsendable.push(failedUnsent(place, PRICE_UNKNOWN, priceUnknown(params.model)))
+    this.#unsendable.push(failedUnsent(place, problem.type, problem.message))
     return null
   }
 

@@ -22,6 +22,7 @@ const EMPTY = {
   stream: false,
   prompt: {
     textBytes: 0,
+    mediaBytes: 0,
     fixedTokens: 0,
     prefixes: [],
     maxOutputTokens: null,
@@ -43,6 +44,7 @@ test('says what a request says', () => {
     stream: true,
     prompt: {
       textBytes: sizeOf(system) + sizeOf(messages),
+      mediaBytes: 0,
       fixedTokens: 0,
       prefixes: [],
       maxOutputTokens: 1024,
@@ -185,6 +187,7 @@ test('charges no prompt to the pools that run no model', () => {
   expect(description).toMatchObject({ model: 'claude-opus-5', limitGroup: 'count_tokens' })
   expect(description.prompt).toEqual({
     textBytes: 0,
+    mediaBytes: 0,
     fixedTokens: 0,
     prefixes: [],
     maxOutputTokens: 0,

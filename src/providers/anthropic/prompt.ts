@@ -10,6 +10,7 @@ const TOOLS_PROMPT_TOKENS = 500
 
 export const NO_PROMPT: PromptShape = {
   textBytes: 0,
+  mediaBytes: 0,
   fixedTokens: 0,
   prefixes: [],
   maxOutputTokens: null,
@@ -22,9 +23,11 @@ export function promptShape(body: Buffer, outline: Outline): PromptShape {
   const parts = [tools, system, messages]
   const payloads = payloadsOf(body, outline).filter((payload) => isWithin(parts, payload))
   const textBytes = parts.reduce((sum, part) => sum + lengthOf(part), 0)
+  const mediaBytes = payloads.reduce((sum, payload) => sum + lengthOf(payload), 0)
   const toolsTokens = hasTools(body, tools) ? TOOLS_PROMPT_TOKENS : 0
   return {
-    textBytes: payloads.reduce((left, payload) => left - lengthOf(payload), textBytes),
+    textBytes: textBytes - mediaBytes,
+    mediaBytes,
     fixedTokens: toolsTokens + mediaTokens(body, outline, payloads),
     prefixes: asksForCaching(outline) ? cachePrefixes(body, outline, payloads) : [],
     maxOutputTokens: outline.maxTokens,

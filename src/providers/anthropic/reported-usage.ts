@@ -1,9 +1,20 @@
 // Usage as Anthropic writes it. Owns: which of its fields make up what. Must not know: streams.
 import { z } from 'zod'
 import type { Usage } from '../../core/prompt.ts'
+import { pricePercentOf } from './price-terms.ts'
 
-/** Counts may be missing, null or new; none of that is worth losing the others for. */
-const count = z.int().nonnegative().nullish().catch(null)
+/** More than any model reads or writes: with so many, money is still an exact number. */
+const MOST_TOKENS = 100_000_000
+
+/**
+ * Counts may be missing, null or new; none of that is worth losing the others for. A number that cannot be one,
+ * such as -1 or 1e15, is: a report with such a number in it is not believed at all.
+ */
+const count = z
+  .unknown()
+  .transform((value) => (typeof value === 'number' ? value : null))
+  .pipe(z.int().nonnegative().max(MOST_TOKENS).nullable())
+  .optional()
 
 const counts = z.object({
   input_tokens: count,
@@ -13,9 +24,13 @@ const counts = z.object({
   output_tokens: count,
 })
 
+const word = z.string().nullish().catch(null)
+
 const usageSchema = counts.extend({
+  inference_geo: word,
+  speed: word,
   iterations: z
-    .array(counts.extend({ type: z.string().nullish().catch(null) }))
+    .array(counts.extend({ type: word }))
     .nullish()
     .catch(null),
 })
@@ -27,6 +42,8 @@ export interface ReportedUsage {
   readonly answer: Usage
   /** Server-side compaction, which the answer's own numbers leave out. */
   readonly compaction: Usage
+  /** Null where it says neither where nor how fast. */
+  readonly terms: { readonly geo: string | null; readonly speed: string | null } | null
 }
 
 const NO_USAGE: Usage = {
@@ -49,11 +66,22 @@ export function mergeUsage(earlier: ReportedUsage | null, json: unknown): Report
   return {
     answer: replace(earlier?.answer ?? NO_USAGE, report),
     compaction: compactions?.reduce(add, NO_USAGE) ?? earlier?.compaction ?? NO_USAGE,
+    terms: termsOf(earlier, report),
   }
 }
 
-export function totalUsage({ answer, compaction }: ReportedUsage): Usage {
-  return sum(answer, compaction)
+export function totalUsage({ answer, compaction, terms }: ReportedUsage): Usage {
+  const total = sum(answer, compaction)
+  return terms ? { ...total, pricePercent: pricePercentOf(terms) } : total
+}
+
+function termsOf(
+  earlier: ReportedUsage | null,
+  report: z.infer<typeof usageSchema>,
+): ReportedUsage['terms'] {
+  const geo = report.inference_geo ?? earlier?.terms?.geo ?? null
+  const speed = report.speed ?? earlier?.terms?.speed ?? null
+  return geo === null && speed === null ? null : { geo, speed }
 }
 
 function replace(earlier: Usage, report: ReportedCounts): Usage {

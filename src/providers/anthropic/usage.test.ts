@@ -149,6 +149,17 @@ test('counts what is no count as 0, save for the input: without that nothing is 
   expect(tapOf(JSON_ANSWER, usage('"many"')).usage).toBeNull()
 })
 
+test.each(['-1', '0.5', '1e15', '100000001', '1e400'])(
+  'believes nothing of a report that counts %s tokens of anything',
+  (absurd) => {
+    for (const field of ['input_tokens', 'output_tokens', 'cache_read_input_tokens']) {
+      const counts = { input_tokens: '4', output_tokens: '9', [field]: absurd }
+      const written = Object.entries(counts).map(([name, value]) => `"${name}":${value}`)
+      expect(tapOf(JSON_ANSWER, `{"usage":{${written}}}`).usage).toBeNull()
+    }
+  },
+)
+
 test.each([
   ['a count of tokens', JSON_ANSWER, '{"input_tokens":2095}'],
   ['an error', JSON_ANSWER, '{"type":"error","error":{"type":"api_error"}}'],
@@ -189,4 +200,21 @@ test('never fails, whatever passes by', () => {
       for (const tokens of Object.values(usage ?? {})) expect(tokens).toBeGreaterThanOrEqual(0)
     }),
   )
+})
+
+test('tells at which price, where the answer says where and how fast it was made', () => {
+  const usageOf = (more: object) =>
+    tapOf(JSON_ANSWER, JSON.stringify({ usage: { input_tokens: 1, output_tokens: 2, ...more } }))
+      .usage
+  expect(usageOf({}) ?? {}).not.toHaveProperty('pricePercent')
+  expect(usageOf({ inference_geo: 'us' })?.pricePercent).toBe(110)
+  expect(usageOf({ inference_geo: 'not_available', speed: 'standard' })?.pricePercent).toBe(100)
+  expect(usageOf({ inference_geo: 'us', speed: 'fast' })?.pricePercent).toBe(220)
+  const start = event('message_start', {
+    message: { usage: { input_tokens: 1, output_tokens: 1, inference_geo: 'us' } },
+  })
+  expect(tapOf(STREAM, start, delta({ output_tokens: 9 }), STOP).usage).toMatchObject({
+    outputTokens: 9,
+    pricePercent: 110,
+  })
 })
