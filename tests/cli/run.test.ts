@@ -393,6 +393,24 @@ describe('--dry-run --within', () => {
     await write('prompts.jsonl', prompt('x', { model: 'new' }))
     const unknown = await run(null, ['--dry-run', '--within', '24h'])
     expect(sums(unknown.out)['in batches']).toBe('none: they are not known to be cheaper there')
+    await write('prompts.jsonl', prompt('y'))
+    await write('headgate.yaml', 'tiers: { free: { budget: 1 USD/month } }\ndefault_tier: free')
+    const env = { HEADGATE_LEDGER: `sqlite:${inFolder('ledger.db')}` }
+    const bound = await run(null, ['--dry-run', '--within', '24h'], { env })
+    expect(sums(bound.out)['in batches']).toMatch(/^none: a budget is kept/)
+  })
+
+  it('reckons with the limits that are configured, as the run does', async () => {
+    await write('prompts.jsonl', ...ids(100).map((id) => prompt(id)))
+    await write(
+      'headgate.yaml',
+      'providers: { anthropic: { limits: [{ match: claude-haiku-4*, requests: 2/min burst 1 }] } }',
+    )
+    // One by one they take 50 minutes.
+    const late = await run(null, ['--dry-run', '--within', '1h45m'])
+    expect(sums(late.out)['in batches']).toMatch(/^none: --within leaves no time to send all/)
+    const early = await run(null, ['--dry-run', '--within', '1h50m'])
+    expect(sums(early.out)['in batches']).toBe('100 prompts')
   })
 })
 

@@ -25,6 +25,7 @@ import { until } from '../servers/until.ts'
 import { all } from './virtual-job.ts'
 
 const MINUTE_MS = 60_000
+const LONGEST_LINGER_MS = 50
 const DAY_MS = 86_400_000
 const ALWAYS = { from: 0, to: Number.POSITIVE_INFINITY }
 
@@ -56,6 +57,13 @@ async function open(options: FleetOptions = {}, config: GateConfig = {}) {
   const fleet = new Fleet({ gate, apiKey: 'k', ...options })
   cleanUps.push(() => fleet.close())
   const { dispatcher } = engine
+  const { ledger } = dispatcher
+
+  /** A disk takes real time, once what is to be written has waited a moment for more of it. */
+  const isWriting = (): boolean =>
+    ledger?.isAvailable === true &&
+    ledger.pending > 0 &&
+    clock.nextAt() > clock.now() + LONGEST_LINGER_MS
 
   async function gather(results: AsyncIterable<FleetResult>, onResult: () => void) {
     const gathered: FleetResult[] = []
@@ -78,11 +86,11 @@ async function open(options: FleetOptions = {}, config: GateConfig = {}) {
     gathered.then(end, end)
     while (!isOver) {
       await new Promise((resolve) => setImmediate(resolve))
-      if (!isOver && dispatcher.size === emulator.report().inFlight) clock.step()
+      if (!isOver && dispatcher.size === emulator.report().inFlight && !isWriting()) clock.step()
     }
     return await gathered
   }
-  return { emulator, clock, ledger: dispatcher.ledger, results }
+  return { emulator, ledger, results }
 }
 
 const payload = (id: string, withinMs?: number, more = '') => ({
