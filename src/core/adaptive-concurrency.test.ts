@@ -71,13 +71,16 @@ describe('AdaptiveConcurrency', () => {
 
   it('trusts again when no overload has come for a while', () => {
     const bound = new AdaptiveConcurrency()
-    burst(bound, 10, 5, 0)
+    burst(bound, 10, 9, 0)
     expect(bound.remembers(5 * MINUTE_MS)).toBe(true)
     bound.succeeded(null, 4 * MINUTE_MS)
     expect(bound.limit).toBeLessThan(10)
     expect(bound.remembers(6 * MINUTE_MS)).toBe(false)
     bound.succeeded(null, 6 * MINUTE_MS)
     expect(bound.limit).toBe(Number.POSITIVE_INFINITY)
+    // And as attentive as before.
+    burst(bound, 10, 3, 7 * MINUTE_MS)
+    expect(bound.limit).toBeLessThan(10)
   })
 })
 

@@ -61,12 +61,17 @@ export class AdaptiveConcurrency {
     if (firstAnswerMs !== null) this.#learn(firstAnswerMs)
     this.#share -= this.#share * NEWS
     if (this.#limit === Number.POSITIVE_INFINITY) return
-    if (!this.remembers(now)) this.#limit = Number.POSITIVE_INFINITY
+    if (!this.remembers(now)) this.#forget()
     else if (!this.#isSlow()) this.#grow()
   }
 
   get #isStrained(): boolean {
     return this.#share >= STRAINED
+  }
+
+  #forget(): void {
+    this.#limit = Number.POSITIVE_INFINITY
+    this.#share = 0
   }
 
   #grow(): void {

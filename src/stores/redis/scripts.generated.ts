@@ -1028,7 +1028,7 @@ function overload.succeeded(o, first_answer_ms, now)
   o.share = o.share - o.share * NEWS
   if o.limit == math.huge then return end
   if not overload.remembers(o, now) then
-    o.limit = math.huge
+    o.limit, o.share = math.huge, 0
   elseif o.usual_ms < 0 or o.recent_ms <= o.usual_ms * SLOW_BY then
     grow(o)
   end
