@@ -1,6 +1,7 @@
 // headgate run --dry-run: what a job would take. Owns: what is printed of it. Must not know: how it is
 // estimated.
 import type { Clock } from '../core/clock.ts'
+import { NANO_PER_USD } from '../core/money.ts'
 import { bindsMoney } from '../dispatch/call-accounts.ts'
 import { PolicyInForce } from '../engine/policy-in-force.ts'
 import { chooseRoute } from '../fleet/batch/choose-route.ts'
@@ -61,7 +62,7 @@ export async function runEstimate(options: EstimateOptions): Promise<ExitCode> {
       ['time', goesInBatches ? BATCH_TIME : timeInWords(forecast.leastMs(limits))],
     ]),
   )
-  if (maxSpendUsd !== undefined && cost.expected > maxSpendUsd * 1e9)
+  if (maxSpendUsd !== undefined && cost.expected > maxSpendUsd * NANO_PER_USD)
     stdout.write(`That is likely to be more than --max-spend-usd ${maxSpendUsd}.\n`)
   return EXIT.ok
 }

@@ -2,11 +2,10 @@
 import { type Command, Option } from 'commander'
 import { z } from 'zod'
 import { LANES, type Lane } from '../core/lane.ts'
+import { LONG_WINDOWS, MOST_IN_FLIGHT, MOST_USD } from '../fleet/options.ts'
 import { type Flags, OPTIONS } from '../policy/setting-table.ts'
 import { oneOf, positiveDuration } from '../policy/values.ts'
 import { checkedFlag, decimal } from './flags.ts'
-
-export const LONG_WINDOWS = ['wait', 'stop', 'pace'] as const
 
 export interface RunFlags extends Pick<Flags, 'config' | 'upstream' | 'logFormat' | 'store'> {
   readonly output: string
@@ -24,8 +23,6 @@ export interface RunFlags extends Pick<Flags, 'config' | 'upstream' | 'logFormat
 }
 
 const LEAST_USD = 0.000001
-const MOST_USD = 9_000_000
-const MOST_IN_FLIGHT = 10_000
 
 const inFlight = z
   .string()

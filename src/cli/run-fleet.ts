@@ -1,7 +1,9 @@
 // What sends a job's prompts: an engine by the settings, and a fleet in its line. Owns: opening and closing
 // both, and what the line looks like from here. Must not know: files, or how anything is shown.
 import type { Clock } from '../core/clock.ts'
+import { NANO_PER_USD } from '../core/money.ts'
 import type { ResourceSnapshot, Store } from '../core/store.ts'
+import type { Dispatcher } from '../dispatch/dispatcher.ts'
 import type { DispatchEvents } from '../dispatch/events.ts'
 import { putEngine } from '../engine/behind.ts'
 import { type Engine, openEngine } from '../engine/engine.ts'
@@ -22,6 +24,8 @@ export interface JobFleetOptions {
   readonly moneyLeft: number | null
   readonly clock: Clock
   readonly random: () => number
+  /** Aborted when nothing is to be waited for. */
+  readonly abort: AbortSignal
   readonly warned: (sentence: string) => void
   readonly onEvent: (event: FleetEvent) => void
   /** The provider said no, or could not be reached, and the gate sends it again. */
@@ -60,7 +64,7 @@ export async function openJobEngine(options: EngineOptions): Promise<Engine> {
 
 /** @throws as `openJobEngine` does */
 export async function openJobFleet(options: JobFleetOptions): Promise<JobFleet> {
-  const { settings, flags, apiKey, moneyLeft, onEvent } = options
+  const { settings, flags, apiKey, moneyLeft, abort, onEvent } = options
   const engine = await openJobEngine(options)
   const { maxInFlight, lane, longWindows, within } = flags
   const { baseUrl } = settings.providers.anthropic
@@ -75,17 +79,26 @@ export async function openJobFleet(options: JobFleetOptions): Promise<JobFleet> 
     ...(baseUrl === null ? {} : { baseUrl }),
     ...(within === undefined ? {} : { within }),
     // Batches of earlier runs are paid for, and waited for, where no money is left for more.
-    ...(moneyLeft === null ? {} : { maxSpendUsd: Math.max(moneyLeft, 1) / 1e9 }),
+    ...(moneyLeft === null ? {} : { maxSpendUsd: Math.max(moneyLeft, 1) / NANO_PER_USD }),
   })
   return {
     sender: fleet,
     waitsFor: () => waitsFor(engine.store),
     async close() {
       await fleet.close()
-      await engine.dispatcher.drain()
+      await drain(engine.dispatcher, abort)
       await engine.close()
     },
   }
+}
+
+/** A batch that is just being created is waited for, unless nobody wants to: then the next run looks for it. */
+async function drain(dispatcher: Dispatcher, abort: AbortSignal): Promise<void> {
+  const leave = (): void => dispatcher.abortAll()
+  abort.addEventListener('abort', leave)
+  if (abort.aborted) leave()
+  await dispatcher.drain()
+  abort.removeEventListener('abort', leave)
 }
 
 /** A fleet knows an engine by what stands in front of it. */

@@ -1,7 +1,7 @@
 // How far a job is, as it is shown: a line that changes on a terminal, lines now and then elsewhere, or
 // JSON. Owns: the words and the figures, and when they are written. Must not know: how a job is run.
 import type { Clock, EpochMs } from '../core/clock.ts'
-import { formatUsd } from '../core/money.ts'
+import { formatUsd, NANO_PER_USD } from '../core/money.ts'
 import type { Output } from './io.ts'
 import { every } from './pause.ts'
 import { columnsOf } from './terminal/live-screen.ts'
@@ -210,7 +210,7 @@ function progressEvent(facts: JobFacts, rate: number | null, now: EpochMs) {
     inBatches,
     inputTokens,
     outputTokens,
-    spentUsd: facts.spentNanoUsd / 1e9,
+    spentUsd: facts.spentNanoUsd / NANO_PER_USD,
     perSecond: rate === null ? null : Number(rate.toFixed(3)),
     endsInMs: rounded(endsInMs(facts, rate)),
     waitsFor: waitsFor?.what ?? null,
@@ -224,5 +224,5 @@ const rounded = (value: number | null): number | null => (value === null ? null 
 /** To the cent; what is less than one, to the nano-dollar. */
 export function dollars(nanoUsd: number): string {
   const isSmall = nanoUsd < 10_000_000
-  return `$${isSmall ? formatUsd(Math.round(nanoUsd)) : (nanoUsd / 1e9).toFixed(2)}`
+  return `$${isSmall ? formatUsd(Math.round(nanoUsd)) : (nanoUsd / NANO_PER_USD).toFixed(2)}`
 }

@@ -40,7 +40,7 @@ function eventOf({ job, end, tookMs, reason }: Ended, { clock }: Io) {
     answered,
     failed,
     open,
-    inBatches: job.inBatches,
+    inBatches: job.inSentBatches,
     spentUsd: job.spentNanoUsd / 1e9,
     tookMs: Math.round(tookMs),
     reason,
@@ -61,14 +61,14 @@ function sumsOf({ standing, spentNanoUsd, paths }: Job, tookMs: number): string[
 }
 
 /** Why there is no more, and what to do; null where nothing is left. */
-function reasonOf(end: RunEnd, { inBatches }: Job): string | null {
+function reasonOf(end: RunEnd, { inSentBatches }: Job): string | null {
   switch (end.kind) {
     case 'finished':
       return null
     case 'stopped':
-      return inBatches === 0
+      return inSentBatches === 0
         ? 'Stopped. The same command goes on from here.'
-        : `Stopped. ${countOf(inBatches, 'prompt')} went to the provider as batches: the same command takes their answers, and goes on.`
+        : `Stopped. ${countOf(inSentBatches, 'prompt')} went to the provider as batches: the same command takes their answers, and goes on.`
     case 'budget_exceeded':
       return `The next prompt could cost more than is left of $${end.maxSpendUsd}. With a larger --max-spend-usd the same command goes on.`
     case 'quota_exhausted':

@@ -26,6 +26,8 @@ export interface JobWorkersOptions {
   readonly clock: Clock
   readonly random: () => number
   readonly journalPath: string
+  /** Prompts that an earlier run has put into batches. */
+  readonly inBatches: number
   readonly tagOf: (params: MessageParams) => PriceTag
   /** Whether the prompt of that id has no outcome on the disk. */
   readonly isOpen: (id: string) => boolean
@@ -52,9 +54,13 @@ export function checkWorkers({ lane, longWindows, within }: RunFlags, settings: 
   if (problems.length > 0) throw new ConfigError(problems)
 }
 
-/** @throws StoreSetupError where the store is not what it should be, or is not there */
+/**
+ * @throws ConfigError where prompts are in batches: these need a key to be fetched with
+ * @throws StoreSetupError where the store is not what it should be, or is not there
+ */
 export async function openJobWorkers(options: JobWorkersOptions): Promise<JobFleet> {
-  const { settings, flags, moneyLeft, clock, journalPath, warned, ...rest } = options
+  const { settings, flags, moneyLeft, clock, journalPath, inBatches, warned, ...rest } = options
+  if (inBatches > 0) throw new ConfigError([inBatchesOf(inBatches)])
   const address = sharedStore(settings, '--workers')
   const look = await lookAt(address)
   if (look.kind === 'unreachable')
@@ -77,6 +83,11 @@ export async function openJobWorkers(options: JobWorkersOptions): Promise<JobFle
     waitsFor: async () => (sender.waitsForWorkers ? { what: 'a worker', until: null } : null),
     close: () => sender.close(),
   }
+}
+
+function inBatchesOf(prompts: number): string {
+  const are = prompts === 1 ? 'is in a batch' : 'are in batches'
+  return `--workers: ${countOf(prompts, 'prompt')} ${are} of the provider's: run this without --workers until they are answered`
 }
 
 /** What is to be said where a run goes on without workers that an earlier one had; null: nothing. */

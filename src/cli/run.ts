@@ -1,5 +1,6 @@
 // headgate run: sends a file of prompts, and keeps their answers in another. Owns: how a run begins, goes on and
 // is stopped. Must not know: how prompts are sent, how answers are kept, or how anything is said.
+import { NANO_PER_USD } from '../core/money.ts'
 import { PolicyInForce } from '../engine/policy-in-force.ts'
 import type { FleetEvent } from '../fleet/events.ts'
 import { PromptForecaster } from '../fleet/job/estimate.ts'
@@ -17,8 +18,6 @@ import { explained, keyFor, settingsFor } from './run-setup.ts'
 import { STOPPING, stopSignals } from './run-signals.ts'
 import { checkWorkers, leftWithWorkers, openJobWorkers } from './run-workers.ts'
 import { countOf } from './terminal/words.ts'
-
-const NANO = 1e9
 
 export function runRun(inputPath: string, flags: RunFlags, io: Io): Promise<ExitCode> {
   return explained(io, async () => {
@@ -67,7 +66,7 @@ async function ended(job: Job, context: OpenContext): Promise<RunEnd> {
   const { flags } = context
   const { maxSpendUsd } = flags
   const moneyLeft =
-    maxSpendUsd === undefined ? null : Math.floor(maxSpendUsd * NANO) - job.spentNanoUsd
+    maxSpendUsd === undefined ? null : Math.floor(maxSpendUsd * NANO_PER_USD) - job.spentNanoUsd
   // What is in batches or with workers is paid for.
   const isPaid = job.inBatches > 0 || flags.workers
   const isSpent = moneyLeft !== null && moneyLeft <= 0 && !isPaid
@@ -102,6 +101,7 @@ async function runOpen(job: Job, moneyLeft: number | null, context: OpenContext)
     ? await openJobWorkers({
         ...common,
         journalPath: job.paths.journal,
+        inBatches: job.inBatches,
         tagOf: (params) => forecaster.tag(params),
         random,
         isOpen: (id) => job.isOpen(id),
@@ -111,6 +111,7 @@ async function runOpen(job: Job, moneyLeft: number | null, context: OpenContext)
         ...common,
         apiKey,
         random,
+        abort: signals.abort,
         onBounced: (reason, status) => news.bounced(reason, status),
       })
   if (job.doneBefore + job.lost.prompts + job.inBatches > 0) news.resumed(job)

@@ -1,4 +1,7 @@
-// Money as people read it. Must not know: what is paid for.
+// Money: its unit, and how people read it. Must not know: what is paid for.
+
+/** Amounts are integers of these. */
+export const NANO_PER_USD = 1e9
 
 const NANO_DIGITS = 9
 

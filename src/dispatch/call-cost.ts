@@ -26,6 +26,8 @@ export interface CostedCall extends EstimatedCall {
   readonly limitGroup: string
   /** Whether the answer reports tokens that limits count. */
   readonly isMetered: boolean
+  /** Of the usual price, as it asks for. */
+  readonly pricePercent: number
 }
 
 /** A reservation that has changed, and the output tokens of it that have come. */
@@ -94,6 +96,7 @@ export class CallCost {
     const input = Math.ceil(totalInputTokens * INPUT_AT_WORST) + unseenTokens
     const isCached = prefixes.length > 0
     const isHour = prefixes.some(({ cacheForMs }) => cacheForMs > FIVE_MINUTES_MS)
+    const { pricePercent } = this.#call
     return {
       expected: {
         inputTokens: totalInputTokens - cachedTokens,
@@ -101,6 +104,7 @@ export class CallCost {
         cacheWriteTokens: 0,
         cacheWriteHourTokens: 0,
         outputTokens: cost.output_tokens,
+        pricePercent,
       },
       worst: {
         inputTokens: isCached ? 0 : input,
@@ -108,6 +112,7 @@ export class CallCost {
         cacheWriteTokens: isCached ? input : 0,
         cacheWriteHourTokens: isHour ? input : 0,
         outputTokens: maxOutputTokens ?? cost.output_tokens,
+        pricePercent,
       },
     }
   }

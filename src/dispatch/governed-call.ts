@@ -133,6 +133,10 @@ export class GovernedCall implements AttemptedCall, CostedCall, Waiter, Follower
     return this.request.operation.pool === 'model'
   }
 
+  get pricePercent(): number {
+    return this.description.pricePercent
+  }
+
   get model(): string | null {
     return this.description.model
   }

@@ -2,7 +2,6 @@
 // again, and what all that costs. Must not know: where payloads come from, or when the next one is taken.
 import { randomUUID } from 'node:crypto'
 import type { EpochMs } from '../core/clock.ts'
-import type { Usage } from '../core/prompt.ts'
 import type { Ceiling } from './ceiling.ts'
 import { LOST, notSentAgain, type Outcome, outcomeOf } from './outcome.ts'
 import type { Answered as AnsweredPayload, Failed } from './payload.ts'
@@ -152,7 +151,7 @@ export class Carrier {
 
   /** Sends it once, through the gate, which may send it again by itself. */
   async #send(task: Task): Promise<Answer | Failure | Left> {
-    const { changes, ending, windows } = this.#parts
+    const { ceiling, changes, ending, windows } = this.#parts
     const { dispatcher, purse } = this.#parts.options
     while (!ending.isStopping && !this.#hasRoom) await changes.next()
     if (ending.isStopping) {
@@ -180,8 +179,11 @@ export class Carrier {
     changes.tell()
     windows.lookAtLine(resource, { isRefused: false })
     if (outcome.kind === 'failure') return { ...outcome, cost }
-    if (outcome.usage && resource !== null)
-      this.#measure(task, resource, this.#now - startedAt - outcome.queuedMs, outcome.usage)
+    const { usage } = outcome
+    const { provider } = task.request
+    const latencyMs = this.#now - startedAt - outcome.queuedMs
+    if (usage && resource !== null)
+      dispatcher.follow(ceiling.record({ provider, resource, latencyMs, usage }))
     return outcome
   }
 
@@ -251,13 +253,5 @@ export class Carrier {
     } catch (error) {
       this.#parts.ending.breakOff(error)
     }
-  }
-
-  #measure({ request }: Task, resource: string, latencyMs: number, usage: Usage): void {
-    const { ceiling, options } = this.#parts
-    const group = resource.slice(resource.lastIndexOf('/') + 1)
-    const inputTokens = request.provider.countedInput(group, usage)
-    const answer = { latencyMs, inputTokens, outputTokens: usage.outputTokens }
-    options.dispatcher.follow(ceiling.record(resource, answer))
   }
 }

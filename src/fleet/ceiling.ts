@@ -1,7 +1,9 @@
 // How many payloads of one job are under way at once, as answers come in. Owns: when that is worked out anew.
 // Must not know: the arithmetic (in-flight.ts), or payloads.
 import type { Clock, EpochMs } from '../core/clock.ts'
+import type { Usage } from '../core/prompt.ts'
 import type { ResourceSnapshot } from '../core/store.ts'
+import type { Provider } from '../providers/provider.ts'
 import { type AnswerMeans, AnswerMeter } from './answer-meter.ts'
 import { AT_FIRST, type Choice, choose } from './in-flight.ts'
 
@@ -11,6 +13,15 @@ export interface CeilingOptions {
   readonly clock: Clock
   readonly look: (resource: string) => Promise<ResourceSnapshot | null>
   readonly onChange: (choice: Choice) => void
+}
+
+export interface MeasuredAnswer {
+  readonly provider: Provider
+  /** What it drew on. */
+  readonly resource: string
+  /** Without what it stood in line. */
+  readonly latencyMs: number
+  readonly usage: Usage
 }
 
 /** Latencies and limits do not change faster. */
@@ -44,9 +55,11 @@ export class Ceiling {
   }
 
   /** An answer has come. Resolves when it has been thought over. */
-  async record(resource: string, answer: AnswerMeans): Promise<void> {
+  async record({ provider, resource, latencyMs, usage }: MeasuredAnswer): Promise<void> {
     const { maxInFlight, clock, look, onChange } = this.#options
-    this.#meter.record(answer)
+    const limitGroup = resource.slice(resource.lastIndexOf('/') + 1)
+    const inputTokens = provider.countedInput(limitGroup, usage)
+    this.#meter.record({ latencyMs, inputTokens, outputTokens: usage.outputTokens })
     this.#resource = resource
     const now = clock.now()
     if (maxInFlight !== null || now < this.#chosenAt + CHOOSE_EVERY_MS) return

@@ -107,7 +107,7 @@ export class DispatchRun {
 
   #parts(intake: Intake): RunParts {
     const options = this.#options
-    const { purse, maxSpendUsd } = options
+    const { purse } = options
     const [changes, ending] = [this.#changes, this.#ending]
     const onShort = (): void => {
       this.#tell({ kind: 'held', by: 'money', group: null, until: null })
@@ -119,7 +119,7 @@ export class DispatchRun {
       changes,
       ending,
       results: this.#results,
-      funds: new Funds({ purse, maxSpendUsd, changes, ending, onShort }),
+      funds: new Funds({ purse, changes, ending, onShort }),
       taken: () => intake.count,
       tell: (event) => this.#tell(event),
       sleepUntil: (at) => this.#sleepUntil(at),

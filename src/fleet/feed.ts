@@ -20,6 +20,7 @@ type TakenPayload = Extract<Taken, { kind: 'payload' }>
 interface ForBatch {
   readonly taken: TakenPayload
   readonly worstNanoUsd: number
+  readonly pricePercent: number
   readonly bytes: number
 }
 
@@ -100,7 +101,7 @@ export class Feed {
     const takenAt = dispatcher.clock.now()
     const request = messageRequest(body, terms, takenAt)
     const tag = priceTag(request, dispatcher.rules, takenAt)
-    const { limitGroup, worstNanoUsd, worstInBatchNanoUsd: inBatch } = tag
+    const { limitGroup, worstNanoUsd, worstInBatchNanoUsd: inBatch, pricePercent } = tag
     const problem = purse.isBounded ? notUnderCap(tag, model) : null
     const isCheaper = inBatch !== null && worstNanoUsd !== null && inBatch < worstNanoUsd
     if (problem) this.#refuse(taken, problem.type, problem.message)
@@ -108,15 +109,18 @@ export class Feed {
       isCheaper &&
       (await batches.takes({ request, limitGroup, withinMs, left: this.#left + 1 }))
     )
-      this.#forBatches.add({ taken, worstNanoUsd: inBatch, bytes: body.length })
-    else groups.of(limitGroup).add(new Task({ id, index, model, request, worstNanoUsd, takenAt }))
+      this.#forBatches.add({ taken, worstNanoUsd: inBatch, pricePercent, bytes: body.length })
+    else
+      groups
+        .of(limitGroup)
+        .add(new Task({ id, index, model, request, worstNanoUsd, pricePercent, takenAt }))
   }
 
-  async #join({ taken, worstNanoUsd }: ForBatch): Promise<void> {
+  async #join({ taken, worstNanoUsd, pricePercent }: ForBatch): Promise<void> {
     const { batches, parts } = this.#options
     const { id, index, body } = taken
     if (await parts.funds.setAside(worstNanoUsd))
-      await batches.put({ id, index, body, worstNanoUsd })
+      await batches.put({ id, index, body, worstNanoUsd, pricePercent })
   }
 
   #refuse({ id, index }: Taken, type: string, message: string): void {

@@ -2,6 +2,7 @@
 // not know: what becomes of a single payload.
 import { randomUUID } from 'node:crypto'
 import { realClock } from '../core/clock.ts'
+import { NANO_PER_USD } from '../core/money.ts'
 import { engineBehind } from '../engine/behind.ts'
 import { type Engine, openEngine } from '../engine/engine.ts'
 import { readConfig } from '../engine/program-config.ts'
@@ -68,6 +69,8 @@ export class Fleet implements AsyncDisposable {
   readonly #retryBudget: RetryBudget
   #engine: Promise<Engine> | null
   #run: DispatchRun | null = null
+  /** What the listener threw where there was no job that it could end. */
+  #untold: { readonly why: unknown } | null = null
   #isBusy = false
   #closing: Promise<void> | null = null
 
@@ -87,7 +90,7 @@ export class Fleet implements AsyncDisposable {
 
   /** What all its jobs have cost so far, in dollars, as far as it is known. */
   get spentUsd(): number {
-    return this.#purse.spent / 1e9
+    return this.#purse.spent / NANO_PER_USD
   }
 
   /**
@@ -96,7 +99,7 @@ export class Fleet implements AsyncDisposable {
    * what is under way. One job at a time: for two, make two fleets.
    *
    * @throws ConfigError where `payloads` is nothing that a `for` loop goes through; the signal's reason when it is
-   *   aborted, what the source throws, and what opening the gate throws
+   *   aborted, what the source throws, what opening the gate throws, and what `onEvent` throws
    */
   async *dispatch(
     payloads: PayloadSource,
@@ -116,6 +119,7 @@ export class Fleet implements AsyncDisposable {
       signal?.throwIfAborted()
       const engine = await this.#open()
       if (this.#isClosed) throw new Error('this fleet was closed')
+      this.#throwUntold()
       this.#run = this.#runOn(engine, intake, {
         count: count ?? null,
         batches: batches ?? null,
@@ -134,7 +138,11 @@ export class Fleet implements AsyncDisposable {
     return this.#closing !== null
   }
 
-  /** Ends what is under way, and lets go of a gate of its own. */
+  /**
+   * Ends what is under way, and lets go of a gate of its own.
+   *
+   * @throws what `onEvent` has thrown where no job could end of it
+   */
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
@@ -145,6 +153,7 @@ export class Fleet implements AsyncDisposable {
     run?.breakOff(new Error('this fleet was closed'))
     await run?.ended()
     if (this.#engineSettings) await (await this.#engine)?.close()
+    this.#throwUntold()
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -166,9 +175,16 @@ export class Fleet implements AsyncDisposable {
 
   #warn(sentence: string): void {
     tellTo(this.#settings.onEvent, { kind: 'warned', sentence }, (error) => {
-      if (!this.#run) throw error
-      this.#run.breakOff(error)
+      if (this.#run) this.#run.breakOff(error)
+      // In the midst of opening or closing: both are finished first.
+      else this.#untold ??= { why: error }
     })
+  }
+
+  #throwUntold(): void {
+    const untold = this.#untold
+    this.#untold = null
+    if (untold) throw untold.why
   }
 
   #runOn(
@@ -176,21 +192,16 @@ export class Fleet implements AsyncDisposable {
     intake: Intake,
     particulars: Pick<RunOptions, 'count' | 'batches' | 'spending' | 'stop'>,
   ): DispatchRun {
-    const { settings, purse, retryBudget } = {
-      settings: this.#settings,
-      purse: this.#purse,
-      retryBudget: this.#retryBudget,
-    }
-    const { baseUrl, lane, weight, maxInFlight, maxSpendNanoUsd, retries } = settings
+    const settings = this.#settings
+    const { baseUrl, lane, weight, maxInFlight, retries } = settings
     const base = baseUrl === undefined ? null : baseOf(baseUrl)
     return new DispatchRun(intake, {
       dispatcher,
       terms: { apiKey: this.#apiKey, base, lane, weight, flow: this.#flow },
-      purse,
-      retryBudget,
+      purse: this.#purse,
+      retryBudget: this.#retryBudget,
       retriesPerPayload: retries.perPayload,
       maxInFlight: maxInFlight === 'auto' ? null : maxInFlight,
-      maxSpendUsd: maxSpendNanoUsd / 1e9,
       order: settings.order,
       longWindows: settings.longWindows,
       withinMs: settings.within ?? null,

@@ -2,6 +2,7 @@
 // Must not know: what is made of them.
 import { z } from 'zod'
 import { LANES, type Lane } from '../core/lane.ts'
+import { NANO_PER_USD } from '../core/money.ts'
 import type { GateConfig } from '../engine/program-config.ts'
 import { ConfigError } from '../policy/problem.ts'
 import { suggestion } from '../policy/suggest.ts'
@@ -43,10 +44,10 @@ export interface FleetOptions {
   readonly onEvent?: (event: FleetEvent) => void
 }
 
-const NANO_PER_USD = 1e9
 /** Integers are exact up to nine million dollars. */
-const MOST_USD = 9_000_000
-const MOST_IN_FLIGHT = 10_000
+export const MOST_USD = 9_000_000
+export const MOST_IN_FLIGHT = 10_000
+export const LONG_WINDOWS = ['wait', 'stop', 'pace'] as const
 
 const amount = (what: string, least: number) =>
   z.int({ error: `is no ${what}` }).min(least, { error: `is no ${what}` })
@@ -94,7 +95,7 @@ const schema = z.strictObject({
   weight: amount('weight, write a whole number from 1', 1).default(1),
   flow: z.string({ error: NAME }).refine(isName, { error: NAME }).optional(),
   order: oneOf(['completion', 'submission']).default('completion'),
-  longWindows: oneOf(['wait', 'stop', 'pace']).default('wait'),
+  longWindows: oneOf(LONG_WINDOWS).default('wait'),
   within: amount('time in milliseconds, write a whole number from 0', 0).optional(),
   onEvent: z
     .custom<(event: FleetEvent) => void>((value) => typeof value === 'function', {

@@ -41,6 +41,7 @@ describe('the most that a prompt can cost', () => {
       worstNanoUsd: bytes + 5000,
       worstInBatchNanoUsd: Math.ceil((bytes + 5000) / 2),
       isBounded: true,
+      pricePercent: 100,
     })
   })
 
@@ -105,12 +106,14 @@ describe('what an answer has cost', () => {
   }
   const costOf = (more: object, reported: { readonly pricePercent?: number } = {}) => {
     const { request } = requestOf(more)
+    const { pricePercent } = tagOf(more)
     const task = new Task({
       id: 'a',
       index: 0,
       model: MODEL,
       request,
       worstNanoUsd: 0,
+      pricePercent,
       takenAt: 0,
     })
     const outcome = { kind: 'answer', response: {}, queuedMs: 0, model: null } as const

@@ -23,6 +23,8 @@ export interface PriceTag {
   readonly worstInBatchNanoUsd: number | null
   /** Whether it costs no more than that for sure: tools that the provider runs itself may find any amount to read. */
   readonly isBounded: boolean
+  /** Of the usual price. */
+  readonly pricePercent: number
 }
 
 /**
@@ -32,8 +34,8 @@ export interface PriceTag {
 export function priceTag(request: MessageRequest, rules: CallRules, now: EpochMs): PriceTag {
   const { provider, operation, headers } = request
   const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
-  const { model, prompt, limitGroup } = provider.describe(operation, headers, body)
-  const { pricePercent, isBounded } = provider.priceTerms(body)
+  const description = provider.describe(operation, headers, body)
+  const { model, prompt, limitGroup, pricePercent } = description
   const subject = rules.subjects.of(request.identity)
   const asked = model === null ? null : (routeOf(subject, model) ?? model)
   const models = asked === null ? [] : [asked, ...fallbacksOf(rules.fallbacks, subject, asked)]
@@ -43,7 +45,8 @@ export function priceTag(request: MessageRequest, rules: CallRules, now: EpochMs
     limitGroup,
     worstNanoUsd: dearest(prices, used, { isBatch: false }),
     worstInBatchNanoUsd: dearest(prices, used, { isBatch: true }),
-    isBounded,
+    isBounded: provider.readsOnlyRequest(body),
+    pricePercent,
   }
 }
 
@@ -69,11 +72,10 @@ export function costOfOutcome(
 ): number | null {
   if (outcome.kind === 'failure') return outcome.mayHaveCost ? task.worstNanoUsd : 0
   if (!outcome.usage) return task.worstNanoUsd
-  const { provider, body } = task.request
+  const { provider } = task.request
   const price = prices.priceOf(provider.name, outcome.model ?? task.model, now)
   // Where an answer does not say at which price, it is that of what was asked for.
-  const asked = (): number => (Buffer.isBuffer(body) ? provider.priceTerms(body).pricePercent : 100)
-  const { pricePercent = asked() } = outcome.usage
+  const { pricePercent = task.pricePercent } = outcome.usage
   return price && costOf(price, { ...outcome.usage, pricePercent })
 }
 

@@ -12,6 +12,11 @@ export class Purse {
     this.#most = most
   }
 
+  /** Infinity where nothing bounds it. */
+  get most(): number {
+    return this.#most
+  }
+
   get isBounded(): boolean {
     return this.#most !== Number.POSITIVE_INFINITY
   }

@@ -21,7 +21,6 @@ export interface RunOptions {
   readonly retriesPerPayload: number
   /** Null: as many as rates and latencies ask for. */
   readonly maxInFlight: number | null
-  readonly maxSpendUsd: number
   readonly order: 'completion' | 'submission'
   readonly longWindows: 'pace' | 'stop' | 'wait'
   /** How many payloads there are; null where nobody says. */

@@ -1,11 +1,10 @@
 // One payload from the moment that it was taken up to its result. Owns: what all its sendings have used
 // together. Must not know: when it is sent.
 import type { EpochMs } from '../core/clock.ts'
+import { NANO_PER_USD } from '../core/money.ts'
 import type { Usage } from '../core/prompt.ts'
 import type { MessageRequest } from './message-request.ts'
 import type { Answered, Failed, TokensUsed } from './payload.ts'
-
-const NANO_PER_USD = 1e9
 
 export interface TaskStart {
   readonly id: string
@@ -14,6 +13,8 @@ export interface TaskStart {
   readonly request: MessageRequest
   /** The most that one sending can cost; null where the price is not known. */
   readonly worstNanoUsd: number | null
+  /** Of the usual price, as it asks for. */
+  readonly pricePercent: number
   readonly takenAt: EpochMs
 }
 
@@ -23,6 +24,7 @@ export class Task {
   readonly model: string
   readonly request: MessageRequest
   readonly worstNanoUsd: number | null
+  readonly pricePercent: number
   readonly #takenAt: EpochMs
   attempts = 0
   /** How often it was sent after the gate had given it up. */
@@ -32,13 +34,14 @@ export class Task {
   #tokens: TokensUsed | null = null
   #costNanoUsd: number | null = 0
 
-  constructor({ id, index, model, request, worstNanoUsd, takenAt }: TaskStart) {
-    this.id = id
-    this.index = index
-    this.model = model
-    this.request = request
-    this.worstNanoUsd = worstNanoUsd
-    this.#takenAt = takenAt
+  constructor(start: TaskStart) {
+    this.id = start.id
+    this.index = start.index
+    this.model = start.model
+    this.request = start.request
+    this.worstNanoUsd = start.worstNanoUsd
+    this.pricePercent = start.pricePercent
+    this.#takenAt = start.takenAt
   }
 
   /** Of what is kept for it. */

@@ -28,18 +28,12 @@ export interface Description {
   readonly limitGroup: string
   readonly stream: boolean
   readonly prompt: PromptShape
+  /** Of the usual price, as it asks for: by where and how fast it is to be worked on. */
+  readonly pricePercent: number
   /** Whom the request says that it is made for, or null: only callers that are trusted are believed. */
   readonly user: string | null
   /** The conversation or agent run that the request belongs to, or null where it does not say. */
   readonly session: string | null
-}
-
-/** What a request asks for that its price depends on, beside tokens. */
-export interface PriceTerms {
-  /** Of the usual price. */
-  readonly pricePercent: number
-  /** Whether the provider reads nothing but what was sent: tools that it runs itself find more to read. */
-  readonly isBounded: boolean
 }
 
 /** What a response's headers say of limits. */
@@ -89,8 +83,12 @@ export interface Provider {
   match(method: string, path: string, headers: Headers): Operation | null
   /** Never throws, whatever the bytes: a body that is not JSON is described as empty. */
   describe(operation: Operation, headers: Headers, body: Buffer | null): Description
-  /** @param body JSON, unpacked */
-  priceTerms(body: Buffer): PriceTerms
+  /**
+   * Whether the provider reads nothing but what was sent: tools that it runs itself find more to read.
+   *
+   * @param body JSON, unpacked
+   */
+  readsOnlyRequest(body: Buffer): boolean
   /** The same request for another model, unpacked; null where the body cannot be rewritten. */
   withModel(body: Buffer, headers: Headers, model: string): Buffer | null
   /** The secret that a request is charged to, for fingerprinting; null when it carries none. */

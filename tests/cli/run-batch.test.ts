@@ -9,6 +9,8 @@ import { realClock } from '../../src/core/clock.ts'
 import { seededRandom } from '../../src/core/random.ts'
 import { type Emulator, type EmulatorOptions, startEmulator } from '../../src/emulator/emulator.ts'
 import { costOf, Prices } from '../../src/ledger/prices.ts'
+import { until } from '../servers/until.ts'
+import { stubUpstream } from '../stub-upstream.ts'
 import { fakeIo } from './fake-io.ts'
 
 /** Batches are looked at every ten seconds at most: these pass quickly. */
@@ -54,7 +56,7 @@ async function writePrompts(count: number, system: (at: number) => string = () =
   await writeFile(path.join(folder, 'prompts.jsonl'), lines.join(''))
 }
 
-function start({ url }: Emulator, ...flags: string[]) {
+function start({ url }: Pick<Emulator, 'url'>, ...flags: string[]) {
   const io = {
     ...fakeIo({ folder, env: { ANTHROPIC_API_KEY: 'k' } }),
     clock: realClock(SPEED),
@@ -151,5 +153,20 @@ describe('headgate run --within', () => {
     const answers = await recordsIn('answers.jsonl')
     expect(answers.map(({ via }) => via)).toEqual(ids(8).map(() => 'batch'))
     expect(emulator.report().bills.map(({ serviceTier }) => serviceTier)).toEqual(['batch'])
+  })
+
+  it('waits on the second signal for no batch that is being created, and remembers it', async () => {
+    await using silent = await stubUpstream(() => {})
+    await writePrompts(8)
+    const { io, ended } = start(silent, '--within', '24h')
+    await until('it is asked', async () => silent.received.length === 1)
+    expect(silent.received[0]?.url).toBe('/v1/messages/batches')
+    io.process.emit('SIGINT', 'SIGINT')
+    await io.until('Stopping')
+    io.process.emit('SIGINT', 'SIGINT')
+    expect(await ended).toBe(3)
+    const journal = await readFile(path.join(folder, 'answers.jsonl.journal'), 'utf8')
+    expect(journal).toContain('"kind":"batch"')
+    expect(journal).not.toContain('"kind":"batch_')
   })
 })

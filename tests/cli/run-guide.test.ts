@@ -103,7 +103,7 @@ it('has prompts in forms that are read', async () => {
 
 const answerSchema = z.object({ cost_usd: z.number() })
 
-it('has a ledger that each sending is written down in, and no batch', async () => {
+it('has a ledger that each sending is written down in, alone or in a batch', async () => {
   const config = blocksIn('yaml').find((text) => text.startsWith('ledger:')) ?? ''
   const file = inFolder('ledger.db')
   // Nothing in the environment: the file says where.
@@ -118,18 +118,21 @@ it('has a ledger that each sending is written down in, and no batch', async () =
     database.close()
     return found
   }
+  const answeredAt = async (): Promise<number> => {
+    const answers = (await readFile(inFolder('answers.jsonl'), 'utf8')).trimEnd().split('\n')
+    const costs = answers.map((line) => answerSchema.parse(JSON.parse(line)).cost_usd)
+    return Math.round(costs.reduce((sum, usd) => sum + usd, 0) * 1e9)
+  }
   expect(await run('headgate run prompts.jsonl -o answers.jsonl', env)).toMatchObject({
     exitCode: 0,
   })
-  const answers = (await readFile(inFolder('answers.jsonl'), 'utf8')).trimEnd().split('\n')
-  const costs = answers.map((line) => answerSchema.parse(JSON.parse(line)).cost_usd)
-  const cost = Math.round(costs.reduce((sum, usd) => sum + usd, 0) * 1e9)
-  expect(booked()).toEqual({ events: 2, cost, user: null })
+  const alone = await answeredAt()
+  expect(booked()).toEqual({ events: 2, cost: alone, user: null })
   await rm(inFolder('answers.jsonl.journal'))
   await rm(inFolder('answers.jsonl'))
   await rm(inFolder('answers.failures.jsonl'))
   expect(await run('headgate run prompts.jsonl -o answers.jsonl --within 24h', env)).toMatchObject({
     exitCode: 0,
   })
-  expect(booked()).toEqual({ events: 2, cost, user: null })
+  expect(booked()).toEqual({ events: 4, cost: alone + (await answeredAt()), user: null })
 })

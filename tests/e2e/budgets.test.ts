@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import http from 'node:http'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { gzipSync } from 'node:zlib'
 import Anthropic from '@anthropic-ai/sdk'
 import { afterAll, describe, expect, it } from 'vitest'
 import type { Ledger, UsageEvent } from '../../src/ledger/ledger.ts'
@@ -106,6 +107,32 @@ describe('a budget', () => {
     const second = again.data.usage
     expect(total.cost).toBe(cost + second.input_tokens * 1000 + second.output_tokens * 5000)
     expect(gate.of('settled').map(({ actual }) => actual.cost)[0]).toBe(cost)
+  })
+
+  it('has more set aside for what asks to be dearer, packed or not', async () => {
+    await using gate = await open('{ budget: 1 USD/month }')
+    const setAsideFor = async (user: string, more: object, isPacked = false) => {
+      const json = JSON.stringify({ ...ask('hello', { output: 20 }), model: MODEL, ...more })
+      const packed = isPacked ? { 'content-encoding': 'gzip' } : {}
+      const response = await fetch(`${gate.url}/v1/messages`, {
+        method: 'POST',
+        headers: {
+          'x-api-key': KEY,
+          'content-type': 'application/json',
+          ...packed,
+          'x-headgate-user': user,
+        },
+        body: isPacked ? gzipSync(json) : json,
+      })
+      expect(response.status).toBe(200)
+      await response.text()
+      return 1e9 - usd(response.headers, 'remaining')
+    }
+    const usual = await setAsideFor('bob', {})
+    const us = { inference_geo: 'us' }
+    expect(await setAsideFor('carol', us)).toBe(Math.ceil(usual * 1.1))
+    expect(await setAsideFor('dave', us, true)).toBe(Math.ceil(usual * 1.1))
+    expect(await setAsideFor('erin', { ...us, speed: 'fast' })).toBe(Math.ceil(usual * 2.2))
   })
 
   it('warns once at its steps, and refuses finally when it is spent', async () => {

@@ -148,6 +148,19 @@ it('says what may be with workers where it goes on without', { timeout: 60_000 }
   expect(warned?.sentence).toMatch(/^20 prompts may be with workers/)
 })
 
+it('leaves alone what an earlier run has put into batches', { timeout: 60_000 }, async () => {
+  const job = await SpreadJob.create({ prompts: 20, ttftMs: 0 })
+  const first = job.alone('--within', '24h')
+  await until('the batch is there', async () =>
+    first.events.some((told) => told.event === 'run.batch_submitted'),
+  )
+  await first.kill()
+  const coordinator = job.coordinator()
+  expect(await coordinator.end).toBe(2)
+  expect(await coordinator.errors).toContain('--workers: 20 prompts are in batches')
+  expect(await job.entriesInRedis()).toEqual([])
+})
+
 it('keeps nothing in Redis for ever', { timeout: 60_000 }, async () => {
   const job = await SpreadJob.create({ prompts: 20, ttftMs: 50 })
   const coordinator = job.coordinator()

@@ -98,6 +98,30 @@ const busy = (status: number, type: string): Reply => ({
   type,
 })
 
+describe('a payload that goes into a batch', () => {
+  it('takes along the price that it asks for', async () => {
+    const job = new VirtualJob({
+      script: () => answer(1000),
+      batchScript: () => busy(400, 'invalid_request_error'),
+    })
+    const submitted: PendingBatch[] = []
+    const journal = {
+      async submitting(batch: PendingBatch) {
+        submitted.push(batch)
+      },
+      async submitted() {},
+      async ended() {},
+    }
+    const asked = [...payloads(1), ...payloads(1, { inference_geo: 'us', speed: 'fast' })]
+    const source = asked.map((params, index) => ({ id: `p${index}`, params, withinMs: DAY_MS }))
+    await job.drive(all(job.run(source, { batches: { journal } }).results(null)))
+    const percents = submitted.map((batch) =>
+      batch.payloads.map(({ pricePercent }) => pricePercent),
+    )
+    expect(percents).toEqual([[100, 220]])
+  })
+})
+
 describe('batches that do not come about', () => {
   it('hold up nothing that cannot wait for them', async () => {
     const batched = payloads(20).map((params) => ({ params, withinMs: DAY_MS }))

@@ -131,3 +131,39 @@ it('sends nothing alone whose answer has come from a batch, but is not on the di
   expect(alone).toEqual([])
   expect((await job.idsIn('answers.jsonl')).toSorted()).toEqual(['p0', 'p1'])
 })
+
+it('tells what went to the provider from what only waited for its batch', async () => {
+  const job = await FileJob.create(root, 4)
+  await using running = await job.open()
+  const counts: [number, number][] = []
+  const count = (): number => counts.push([running.inBatches, running.inSentBatches])
+  await running.run(
+    {
+      async *dispatch(payloads, { batches: { journal } }) {
+        const places: PlacedPayload[] = []
+        for await (const next of placed(payloads, { journal })) places.push(next)
+        const batch = { name: 'hg_one', payloads: places.slice(0, 3), size: 3, sentAt: 1 }
+        const pending = { ...batch, batchId: null }
+        count()
+        await journal.submitting(pending)
+        count()
+        await journal.refused?.(pending)
+        count()
+        await journal.submitting(pending)
+        await journal.submitted({ ...batch, batchId: 'msgbatch_1' })
+        yield { ...answered('p0', 1), via: 'batch' }
+        count()
+      },
+    },
+    { stop: NEVER, abort: NEVER },
+  )
+  expect(counts).toEqual([
+    [4, 0],
+    [4, 3],
+    [4, 0],
+    [3, 2],
+  ])
+  await running[Symbol.asyncDispose]()
+  await using again = await job.open()
+  expect([again.inBatches, again.inSentBatches]).toEqual([2, 2])
+})

@@ -1,8 +1,14 @@
 // What a job says that it has cost, over kills at any moment, against what the provider has billed.
-import { rm } from 'node:fs/promises'
+import { readFile, rm } from 'node:fs/promises'
 import fc from 'fast-check'
 import { afterAll, expect, it } from 'vitest'
 import { VirtualClock } from '../../src/core/clock.ts'
+import {
+  BatchOutOfReach,
+  type FleetBatches,
+  type PendingBatch,
+} from '../../src/fleet/batch/batch-record.ts'
+import type { Place } from '../../src/fleet/batch/draft.ts'
 import type { Job, PromptSender } from '../../src/fleet/job/job.ts'
 import type { FleetResult, Payload } from '../../src/fleet/payload.ts'
 import { answered, FileJob, failed, WORST } from './file-job.ts'
@@ -14,12 +20,25 @@ type Spending = Parameters<PromptSender['dispatch']>[1]['spending']
 
 const PROMPTS = 2
 const FAILURES = 'answers.failures.jsonl'
+/** What the provider bills for an answer in a batch. */
+const BATCHED = 300
 /** What a group of outcomes waits for others. */
 const GROUP_MS = 50
 
 /** A step of whoever sends prompts, with one of those that it can be done with. */
 interface Step {
-  readonly what: 'take' | 'send' | 'break' | 'note' | 'answer' | 'fail' | 'wait'
+  readonly what:
+    | 'take'
+    | 'send'
+    | 'break'
+    | 'note'
+    | 'answer'
+    | 'fail'
+    | 'wait'
+    | 'join'
+    | 'batch'
+    | 'inherit'
+    | 'refuse'
   readonly which: number
   /** What the provider bills for a sending, and how much more of its worst is counted. */
   readonly billed: number
@@ -28,7 +47,7 @@ interface Step {
 
 interface Life {
   readonly steps: readonly Step[]
-  readonly end: 'kill' | 'stop' | 'abort' | 'shut out' | 'finish'
+  readonly end: 'kill' | 'stop' | 'abort' | 'shut out' | 'out of reach' | 'finish'
   readonly retriesFailed: boolean
 }
 
@@ -43,6 +62,11 @@ const step = fc.record({
     'answer',
     'fail',
     'wait',
+    'join',
+    'batch',
+    'batch',
+    'inherit',
+    'refuse',
   ),
   which: fc.nat(PROMPTS),
   billed: fc.oneof(fc.constant(WORST), fc.integer({ min: 0, max: WORST })),
@@ -56,7 +80,7 @@ const life = (end: fc.Arbitrary<Life['end']>): fc.Arbitrary<Life> =>
     retriesFailed: fc.boolean(),
   })
 
-/** What the provider has billed, and what of it was counted when it ended: not less. */
+/** What the provider has billed for what went alone, and what was counted for all when it ended: not less. */
 class Bill {
   billed = 0
   counted = 0
@@ -80,6 +104,9 @@ class Sender implements PromptSender {
   readonly #ended: () => Promise<void>
   readonly #waited: () => Promise<void>
   #tasks: Task[] = []
+  #joined: Place[] = []
+  /** With those of their prompts that have no answer. */
+  #batches: { readonly batch: PendingBatch; readonly left: Place[] }[] = []
 
   constructor(
     life: Life,
@@ -94,9 +121,11 @@ class Sender implements PromptSender {
 
   async *dispatch(
     payloads: AsyncIterable<Payload>,
-    { spending, signal }: Parameters<PromptSender['dispatch']>[1],
+    { spending, batches, signal }: Parameters<PromptSender['dispatch']>[1],
   ): AsyncGenerator<FleetResult> {
     const source = payloads[Symbol.asyncIterator]()
+    for (const batch of batches.pending ?? [])
+      this.#batches.push({ batch, left: [...batch.payloads] })
     const note = async (task: Task): Promise<void> => {
       const { id, unnoted: costNanoUsd } = task
       if (costNanoUsd > 0) await spending.failedAttempt({ id, costNanoUsd })
@@ -105,12 +134,17 @@ class Sender implements PromptSender {
     for (const step of this.#life.steps) {
       if (step.what === 'take') await this.#takeFrom(source, spending)
       else if (step.what === 'wait') await this.#waited()
+      else if (step.what === 'join') await this.#join(source, batches)
+      else if (step.what === 'batch') yield* this.#goOn(batches)
+      else if (step.what === 'inherit' || step.what === 'refuse') yield* this.#endNext(source, step)
       else yield* this.#do(step, note)
     }
     await this.#ended()
     signal.throwIfAborted()
     yield* this.#finish()
+    if (this.#life.end === 'out of reach') throw new BatchOutOfReach('msgbatch_1', FORBIDDEN)
     if (this.#life.end !== 'finish') return
+    while (this.#joined.length + this.#batches.length > 0) yield* this.#goOn(batches)
     for (let next = await source.next(); !next.done; next = await source.next()) {
       await spending.sending({ id: next.value.id, worstNanoUsd: WORST })
       this.#tasks = [taskOf(next.value)]
@@ -123,6 +157,50 @@ class Sender implements PromptSender {
     if (next.done) return
     await spending.sending({ id: next.value.id, worstNanoUsd: WORST })
     this.#tasks.push(taskOf(next.value))
+  }
+
+  async #join(source: AsyncIterator<Payload>, { journal }: FleetBatches): Promise<void> {
+    const next = await source.next()
+    if (next.done) return
+    const place = { id: next.value.id, index: 0 }
+    await journal.joined?.(place)
+    this.#joined.push(place)
+  }
+
+  /** What has joined is submitted; or else a batch has one more answer, and is forgotten after its last. */
+  async *#goOn({ journal }: FleetBatches): AsyncGenerator<FleetResult> {
+    const [first] = this.#joined
+    if (first) {
+      const payloads = this.#joined
+      this.#joined = []
+      const batch = { name: `hg_${first.id}`, payloads, size: payloads.length, sentAt: 1 }
+      await journal.submitting({ ...batch, batchId: null })
+      await journal.submitted({ ...batch, batchId: 'msgbatch_1' })
+      this.#batches.push({ batch: { ...batch, batchId: 'msgbatch_1' }, left: [...payloads] })
+      return
+    }
+    const [under] = this.#batches
+    const place = under?.left.shift()
+    if (place) {
+      this.#bill.counted += BATCHED
+      yield { ...answered(place.id, BATCHED), via: 'batch' }
+    }
+    if (!under || under.left.length > 0) return
+    this.#batches.shift()
+    await journal.ended(under.batch)
+  }
+
+  /** One whose end is known although it was not sent: its answer is of a former run's sending, or it can't be sent. */
+  async *#endNext(
+    source: AsyncIterator<Payload>,
+    { what, more }: Step,
+  ): AsyncGenerator<FleetResult> {
+    const next = await source.next()
+    if (next.done) return
+    const { id } = next.value
+    if (what === 'refuse') return yield failed(id, 0, 'price_unknown')
+    this.#bill.counted += more
+    yield answered(id, more)
   }
 
   async *#do(
@@ -179,6 +257,8 @@ class Sender implements PromptSender {
   }
 }
 
+const FORBIDDEN = { status: 403, type: 'permission_error', message: 'no', isRetryable: false }
+
 const EXPIRED = { status: 401, type: 'authentication_error', message: 'no', isRetryable: false }
 
 const taskOf = ({ id }: Payload): Task => ({
@@ -221,6 +301,12 @@ async function allKept(job: Job, clock: VirtualClock): Promise<void> {
   while (count() === before) await new Promise<void>((resolve) => setImmediate(resolve))
 }
 
+/** Nano-dollars of all answers in batches that are kept: before that their batch is pending, and says it again. */
+async function batchedIn(files: FileJob): Promise<number> {
+  const text = await readFile(files.file('answers.jsonl'), 'utf8')
+  return BATCHED * (text.split('"via":"batch"').length - 1)
+}
+
 /** Nano-dollars that the job's files tell of. */
 async function spentIn(files: FileJob): Promise<number> {
   await using job = await files.open()
@@ -228,7 +314,14 @@ async function spentIn(files: FileJob): Promise<number> {
 }
 
 it('is never less than the bill, whatever is killed and when', { timeout: 120_000 }, async () => {
-  const anyEnd = fc.constantFrom<Life['end'][]>('kill', 'kill', 'stop', 'abort', 'shut out')
+  const anyEnd = fc.constantFrom<Life['end'][]>(
+    'kill',
+    'kill',
+    'stop',
+    'abort',
+    'shut out',
+    'out of reach',
+  )
   const lives = fc.array(life(anyEnd), { minLength: 1, maxLength: 4 })
   await fc.assert(
     fc.asyncProperty(lives, life(fc.constant('finish')), async (killed, last) => {
@@ -238,7 +331,7 @@ it('is never less than the bill, whatever is killed and when', { timeout: 120_00
         const { left, spent: said } = await live(files, one, bill)
         files = left
         const spent = await spentIn(files)
-        expect(spent).toBeGreaterThanOrEqual(bill.billed)
+        expect(spent).toBeGreaterThanOrEqual(bill.billed + (await batchedIn(files)))
         // Who has killed it hears nothing of it any more.
         if (one.end !== 'kill') expect(said).toBe(spent)
         expect(await spentIn(files)).toBe(spent)
@@ -251,7 +344,8 @@ it('is never less than the bill, whatever is killed and when', { timeout: 120_00
 })
 
 it('is what was counted where nothing was killed', { timeout: 120_000 }, async () => {
-  const lives = fc.array(life(fc.constantFrom<Life['end'][]>('stop', 'shut out')), { maxLength: 4 })
+  const anyEnd = fc.constantFrom<Life['end'][]>('stop', 'shut out', 'out of reach')
+  const lives = fc.array(life(anyEnd), { maxLength: 4 })
   await fc.assert(
     fc.asyncProperty(lives, life(fc.constant('finish')), async (stopped, last) => {
       const files = await FileJob.create(root, PROMPTS)

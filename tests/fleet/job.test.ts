@@ -391,6 +391,8 @@ describe('long windows', () => {
     const evenly = DAY_MS / 19
     expect(Math.min(...gaps)).toBeGreaterThan(evenly * 0.85)
     expect(Math.max(...gaps)).toBeLessThan(evenly * 1.25)
-    expect(job.eventsOf('held').every(({ by }) => by === 'pace')).toBe(true)
+    const held = job.eventsOf('held')
+    expect(held.length).toBeGreaterThanOrEqual(15)
+    expect(new Set(held.map(({ by }) => by))).toEqual(new Set(['pace']))
   })
 })

@@ -39,6 +39,55 @@ describe('a listener', () => {
   })
 })
 
+describe('a listener of a fleet that opens', () => {
+  const deaf = new Error('deaf')
+
+  /** Nobody is there: its store is out of reach, of which the fleet warns, and so is its provider. */
+  function fleetOf(onWarned: () => unknown) {
+    const sentences: string[] = []
+    const fleet = new Fleet({
+      apiKey: 'key',
+      config: { store: 'redis://127.0.0.1:1' },
+      baseUrl: 'http://127.0.0.1:1',
+      retries: { perPayload: 0 },
+      onEvent: (event) => {
+        if (event.kind !== 'warned') return
+        sentences.push(event.sentence)
+        return onWarned()
+      },
+    })
+    return { fleet, sentences }
+  }
+
+  it.each([
+    [
+      'at once',
+      () => {
+        throw deaf
+      },
+    ],
+    ['later', () => Promise.reject(deaf)],
+  ])('and that fails %s ends the job, and leaves an engine for the next', async (_, onWarned) => {
+    let isDeaf = true
+    const { fleet, sentences } = fleetOf(() => isDeaf && onWarned())
+    expect(await failureOf(all(fleet.dispatch(payloads(1))))).toBe(deaf)
+    isDeaf = false
+    const told = sentences.length
+    expect(told).toBeGreaterThan(0)
+    await all(fleet.dispatch([]))
+    expect(sentences).toHaveLength(told)
+    await fleet.close()
+  })
+
+  it('and that fails when no job is there any more is told of at the end', async () => {
+    const { promise, reject } = Promise.withResolvers<void>()
+    const { fleet } = fleetOf(() => promise)
+    await all(fleet.dispatch([]))
+    reject(deaf)
+    expect(await failureOf(fleet.close())).toBe(deaf)
+  })
+})
+
 describe('a fleet that never comes to send anything', () => {
   it('lets go of the source, whether it was aborted or closed before', async () => {
     let closed = 0

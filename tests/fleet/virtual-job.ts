@@ -116,7 +116,6 @@ export class VirtualJob {
       retryBudget: new RetryBudget(retries.perMinute),
       retriesPerPayload: retries.perPayload,
       maxInFlight: null,
-      maxSpendUsd: maxSpendUsd ?? 0,
       order: 'completion',
       longWindows: 'wait',
       count: null,

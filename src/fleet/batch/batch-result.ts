@@ -2,6 +2,7 @@
 // again may help. Must not know: batches under way.
 import { z } from 'zod'
 import type { EpochMs } from '../../core/clock.ts'
+import { NANO_PER_USD } from '../../core/money.ts'
 import type { Usage } from '../../core/prompt.ts'
 import { costOf, type Prices } from '../../ledger/prices.ts'
 import { mergeUsage, totalUsage } from '../../providers/anthropic/reported-usage.ts'
@@ -60,7 +61,6 @@ const lineSchema = z.object({ custom_id: z.string(), result: resultSchema })
 export type ResultLine = z.output<typeof lineSchema>
 
 const PROVIDER = 'anthropic'
-const NANO = 1_000_000_000
 
 /** The provider's trouble: the same request may pass another time. */
 const PASSING_TROUBLE = new Set([
@@ -175,7 +175,7 @@ function failed(
 
 const dollarsOf = (costNanoUsd: number | null) => ({
   costNanoUsd,
-  costUsd: costNanoUsd === null ? null : costNanoUsd / NANO,
+  costUsd: costNanoUsd === null ? null : costNanoUsd / NANO_PER_USD,
 })
 
 function outcomeOf(place: Place, { batchId, sentAt, attempts }: Sent, now: EpochMs) {
@@ -184,18 +184,21 @@ function outcomeOf(place: Place, { batchId, sentAt, attempts }: Sent, now: Epoch
   return { id, index, latencyMs: now - sentAt, attempts, via: 'batch', batchId, ...worst } as const
 }
 
-/** Where an answer does not say what it has used, or has another price than what was asked, it is the most. */
+/** Where an answer does not say what it has used, or its price is not known, it is the most. */
 function billOf(
   { model, usage }: { readonly model: string; readonly usage?: unknown },
-  { worstNanoUsd = null }: { readonly worstNanoUsd?: number | null },
+  { worstNanoUsd, pricePercent: asked = 100 }: Place,
   prices: Pick<Prices, 'priceOf'>,
   now: EpochMs,
 ): Pick<Charge, 'used' | 'costNanoUsd'> {
   const report = mergeUsage(null, usage)
-  if (!report) return { used: null, costNanoUsd: worstNanoUsd }
+  const most = worstNanoUsd ?? null
+  if (!report) return { used: null, costNanoUsd: most }
   const used = totalUsage(report)
   const price = prices.priceOf(PROVIDER, model, now)
-  return { used, costNanoUsd: price ? costOf(price, used, { isBatch: true }) : worstNanoUsd }
+  if (!price) return { used, costNanoUsd: most }
+  const { pricePercent = asked } = used
+  return { used, costNanoUsd: costOf(price, { ...used, pricePercent }, { isBatch: true }) }
 }
 
 const tokensOf = (used: Usage): TokensUsed => ({

@@ -50,6 +50,12 @@ describe('drafts', () => {
     expect(draft?.payloads[1]).toEqual({ id: 'p1', index: 1 })
   })
 
+  it('keep all that is known of a place, and not its body', async () => {
+    const place = { id: 'p0', index: 0, worstNanoUsd: 7, pricePercent: 110 }
+    const [draft] = await cut([{ ...payload(0), ...place }])
+    expect(draft?.payloads).toEqual([place])
+  })
+
   it('have no more requests than is said', async () => {
     const drafts = await cut(
       [0, 1, 2, 3, 4].map((index) => payload(index)),

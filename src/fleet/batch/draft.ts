@@ -8,6 +8,8 @@ export interface Place {
   readonly index: number
   /** The most that it can cost in a batch, in nano-dollars; missing where nobody knows. */
   readonly worstNanoUsd?: number
+  /** Of the usual price, in per cent, as it was asked for. @default 100 */
+  readonly pricePercent?: number
 }
 
 /** A payload that knows its place. */
@@ -51,8 +53,8 @@ const ENTRY_CLOSING = Buffer.from('}')
 export const requestName = (batchName: string, { index }: Place): string => `${batchName}-${index}`
 
 /** Without its body. */
-function bare({ id, index, worstNanoUsd }: Place): Place {
-  return worstNanoUsd === undefined ? { id, index } : { id, index, worstNanoUsd }
+function bare({ body: _, ...place }: PlacedPayload): Place {
+  return place
 }
 
 /** What goes into batches, in order. */

@@ -53,9 +53,14 @@ const LONGEST_ID = 1000
 
 const idSchema = z.union([z.string().min(1).max(LONGEST_ID), z.int()])
 
+const MAX_TOKENS = {
+  error: ({ input }: { input?: unknown }) =>
+    input === undefined ? 'has no max_tokens' : 'has a max_tokens that is no whole number from 0',
+}
+
 const paramsSchema = z.looseObject({
   model: z.string({ error: 'has no model' }).min(1, { error: 'has no model' }),
-  max_tokens: z.int({ error: 'has no max_tokens' }).min(0, { error: 'has no max_tokens' }),
+  max_tokens: z.int(MAX_TOKENS).min(0, MAX_TOKENS),
   messages: z.array(z.unknown(), { error: 'has no messages' }).min(1, { error: 'has no messages' }),
 })
 

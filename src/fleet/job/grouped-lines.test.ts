@@ -123,3 +123,21 @@ it('writes no line twice, although lines came while it was about to be closed', 
   await closing
   expect(file.log).toEqual(['write 1', 'sync', 'kept', 'write 1', 'sync', 'kept', 'close'])
 })
+
+it('writes no line twice, although somebody waits for all of them when it is closed', async () => {
+  const { file, clock, lines, append, release } = open()
+  file.isSlow = true
+  append(1)
+  clock.step()
+  await settled()
+  append(1)
+  const flushing = lines.flush()
+  const closing = lines.close()
+  release()
+  await settled()
+  file.isSlow = false
+  release()
+  await closing
+  await flushing
+  expect(file.log).toEqual(['write 1', 'sync', 'kept', 'write 1', 'sync', 'kept', 'close'])
+})

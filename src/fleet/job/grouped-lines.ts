@@ -49,9 +49,9 @@ export class GroupedLines {
     while (this.#writing !== null && this.#pending.length >= GROUP_LINES) await this.#writing
   }
 
-  /** Resolves when all is on the disk: false where that cannot be. */
+  /** Resolves when all is on the disk: false where that cannot be, or is left to whoever closes it. */
   async flush(): Promise<boolean> {
-    while (this.#pending.length > 0 && !this.#hasFailed) {
+    while (this.#pending.length > 0 && !this.#hasFailed && !this.#isClosing) {
       this.#begin()
       await this.#writing
     }

@@ -36,12 +36,17 @@ export class History {
       case 'unsent':
         standing.leave(this.#line(entry), entry.cost_nano_usd)
         break
+      case 'lost':
+        for (const { line, cost_nano_usd: cost } of entry.lines) standing.lose(line, cost)
+        break
       case 'retried':
         this.retriedBy = entry.run
         for (const { line, cost_nano_usd: cost } of entry.failures) standing.leave(line, cost)
         break
       default:
         // What is in a batch is pending until it has an outcome, and never lost.
+        if (entry.kind === 'batch')
+          for (const place of entry.payloads) standing.leave(this.#line(place), 0)
         this.batches.follow(entry)
     }
   }

@@ -110,6 +110,7 @@ describe('what is wrong', () => {
       JSON.stringify(ASKED),
       JSON.stringify({ id: ['x'], ...ASKED }),
       JSON.stringify({ id: 'x', params: 3 }),
+      JSON.stringify({ ...ASKED, max_tokens: '5' }),
     ]
     expect(await problemsOf(`${lines.join('\n')}\n`)).toEqual([
       '1: is not JSON',
@@ -121,6 +122,7 @@ describe('what is wrong', () => {
       '10: has the id "10" of line 9',
       '11: has no proper id: write a text of 1 to 1000 characters',
       '12: has params that are no object',
+      '13: has a max_tokens that is no whole number from 0',
     ])
   })
 

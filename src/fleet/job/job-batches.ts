@@ -20,6 +20,8 @@ export class JobBatches {
   readonly #options: JobBatchesOptions
   /** Lines that are in a batch, or wait for one, and have no outcome. */
   readonly #lines = new Set<number>()
+  /** Those of them whose batch the provider may have. */
+  readonly #sent = new Set<number>()
   /** Lines that were pending when these were handed over: an outcome counts only a moment after it has come. */
   #former: ReadonlySet<number> = new Set()
   /** Names of batches that wait for the provider to have room: all of them is written down. */
@@ -32,12 +34,20 @@ export class JobBatches {
       ...batch,
       payloads: batch.payloads.filter(({ id }) => this.#isOpen(id)),
     }))
-    for (const { payloads } of this.#pending)
-      for (const { id } of payloads) this.#lines.add(this.#lineOf(id))
+    for (const batch of this.#pending)
+      for (const line of this.#linesOf(batch)) {
+        this.#lines.add(line)
+        this.#sent.add(line)
+      }
   }
 
   get size(): number {
     return this.#lines.size
+  }
+
+  /** How many of them are in a batch that the provider may have. */
+  get sent(): number {
+    return this.#sent.size
   }
 
   /** Whether it is not to be sent now. */
@@ -48,6 +58,7 @@ export class JobBatches {
   /** It has an outcome, or is open again. */
   delete(line: number): void {
     this.#lines.delete(line)
+    this.#sent.delete(line)
   }
 
   /** For whoever sends the prompts. What was pending is handed over once, and all outcomes are kept before. */
@@ -63,20 +74,21 @@ export class JobBatches {
     const { journal, kept, onJoined } = this.#options
     return {
       joined: async ({ id }) => {
-        // Until its batch is sent nothing can be lost.
-        await journal.note({ kind: 'unsent', id, cost_nano_usd: 0 })
         this.#lines.add(this.#lineOf(id))
         onJoined(id)
       },
-      submitting: (batch) => {
+      submitting: async (batch) => {
         const { name, sentAt } = batch
         const isKnown = this.#refused.delete(name)
         const again = { kind: 'batch_again', name, sent_at: sentAt } as const
-        return journal.keep(isKnown ? again : batchEntry(batch))
+        await journal.keep(isKnown ? again : batchEntry(batch))
+        for (const line of this.#linesOf(batch)) this.#sent.add(line)
       },
-      refused: ({ name }) => {
+      refused: async (batch) => {
+        const { name } = batch
         this.#refused.add(name)
-        return journal.note({ kind: 'batch_refused', name })
+        for (const line of this.#linesOf(batch)) this.#sent.delete(line)
+        await journal.note({ kind: 'batch_refused', name })
       },
       submitted: ({ name, batchId }) =>
         journal.keep({ kind: 'batch_created', name, batch_id: batchId }),
@@ -85,6 +97,10 @@ export class JobBatches {
         if (await kept()) await journal.keep({ kind: 'batch_ended', name })
       },
     }
+  }
+
+  #linesOf({ payloads }: PendingBatch): readonly number[] {
+    return payloads.map(({ id }) => this.#lineOf(id))
   }
 
   #isOpen(id: string): boolean {

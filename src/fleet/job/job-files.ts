@@ -10,6 +10,7 @@ import { KeptLines } from './kept-lines.ts'
 import { Past } from './past.ts'
 import { JobError } from './problem.ts'
 import { headerOf } from './records.ts'
+import type { Loss } from './standing.ts'
 
 export interface JobFiles {
   readonly answers: KeptLines
@@ -18,6 +19,8 @@ export interface JobFiles {
   readonly history: History
   /** The number of the run that has opened them, from 1. */
   readonly run: number
+  /** What earlier runs had begun and nobody has any more: the journal does not say so yet. */
+  readonly losses: readonly Loss[]
 }
 
 export interface OpenOptions {
@@ -58,7 +61,8 @@ export async function openJobFiles(
     const journal = new Journal(await keep(journalFound), history)
     const answers = await keep(answersFound)
     const failures = await keep(failuresFound)
-    const files = { answers, failures, journal, history, run: history.runs + 1 }
+    const losses = history.standing.loseBegun()
+    const files = { answers, failures, journal, history, run: history.runs + 1, losses }
     if (past.isNew) await journal.keep(headerOf(input.path, input.mark))
     // Whoever took these up died before they were gone.
     if (past.hasRetried) await failures.clear()

@@ -2,6 +2,7 @@
 // prompts are sent, where files are, or how anything is shown.
 import type { Clock } from '../../core/clock.ts'
 import { BatchOutOfReach, type FleetBatches } from '../batch/batch-record.ts'
+import { NOT_SENT_AGAIN } from '../outcome.ts'
 import type { BudgetExceeded, Failed, FleetResult, Payload, QuotaExhausted } from '../payload.ts'
 import type { SpendingJournal } from '../spending-journal.ts'
 import { isShutOut } from './failure-kinds.ts'
@@ -13,7 +14,7 @@ import type { Journal } from './journal.ts'
 import { Outcomes } from './outcomes.ts'
 import { JobError, reasonOf } from './problem.ts'
 import { type Pause, Reruns } from './reruns.ts'
-import type { Standing } from './standing.ts'
+import type { Loss, Standing } from './standing.ts'
 
 /** What sends the prompts. */
 export interface PromptSender {
@@ -56,15 +57,13 @@ export type RunEnd =
   /** The files can't be read or written any more. */
   | { readonly kind: 'broken'; readonly problems: readonly string[] }
 
-/** Of a prompt that was to be sent again when nothing was sent any more: the run's end tells why. */
-const STOPPED = 'stopped'
-
 export class JobRun {
   readonly #options: JobRunOptions
   readonly #input: Input
   readonly #standing: Standing
   readonly #number: number
   readonly #journal: Journal
+  readonly #losses: readonly Loss[]
   readonly #outcomes: Outcomes
   readonly #batches: JobBatches
   /** Ids of prompts that were taken to be sent, and have no outcome. As many as the sender takes at once. */
@@ -78,12 +77,13 @@ export class JobRun {
   #isClosed = false
 
   constructor(options: JobRunOptions, input: Input, files: JobFiles) {
-    const { history, journal, run } = files
+    const { history, journal, run, losses } = files
     this.#options = options
     this.#input = input
     this.#standing = history.standing
     this.#number = run
     this.#journal = journal
+    this.#losses = losses
     const failed = (error: unknown): void => this.#break(error)
     this.#reruns = new Reruns(options.clock)
     this.#outcomes = new Outcomes({ files, clock: options.clock, failed })
@@ -105,6 +105,11 @@ export class JobRun {
   /** Those of them that are in a batch, or wait for one. */
   get inBatches(): number {
     return this.#batches.size
+  }
+
+  /** And those of these whose batch the provider may have. */
+  get inSentBatches(): number {
+    return this.#batches.sent
   }
 
   /** While nothing is sent, since nothing got through for the prompts that are left. */
@@ -164,6 +169,8 @@ export class JobRun {
       if (error instanceof BatchOutOfReach) {
         const { status, message } = error
         this.#finish({ kind: 'shut_out', status, message })
+        // What was under way has ended before this was told.
+        await this.#noteUnsent()
       } else if (error instanceof JobError) this.#break(error)
       else throw error
     }
@@ -206,7 +213,8 @@ export class JobRun {
   /** Whether a failure says nothing of its prompt, which is to be run another time. */
   #isLeftOpen(result: Failed, abort: AbortSignal): boolean {
     const { error } = result
-    if (abort.aborted || error.type === STOPPED) return true
+    // Nothing was sent any more when it was to be sent again: the run's end tells why.
+    if (abort.aborted || error.type === NOT_SENT_AGAIN.type) return true
     if (isShutOut(error)) {
       this.#finish({ kind: 'shut_out', status: error.status, message: error.message })
       return true
@@ -226,10 +234,14 @@ export class JobRun {
     return line
   }
 
-  #noteRun(): Promise<boolean> {
+  async #noteRun(): Promise<boolean> {
     const { clock, about } = this.#options
     const at = new Date(clock.now()).toISOString()
-    return this.#noted({ kind: 'run', run: this.#number, at, options: about })
+    if (!(await this.#noted({ kind: 'run', run: this.#number, at, options: about }))) return false
+    if (this.#losses.length === 0) return true
+    // Nothing that becomes of these prompts from now on says what was lost of them.
+    const lines = this.#losses.map(({ line, costNanoUsd: cost }) => ({ line, cost_nano_usd: cost }))
+    return await this.#noted({ kind: 'lost', lines })
   }
 
   /** Where it cannot be written it is not sent: the run has ended then. */

@@ -3,6 +3,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { afterAll, afterEach, describe, expect, it, vi } from 'vitest'
 import { realClock, VirtualClock } from '../../core/clock.ts'
+import { BatchOutOfReach } from '../batch/batch-record.ts'
 import { NOT_SENT_AGAIN } from '../outcome.ts'
 import type { Answered, Failed, FleetResult } from '../payload.ts'
 import { Job, type JobOptions, type PromptSender, type RunEnd } from './job.ts'
@@ -373,6 +374,99 @@ describe('a run', () => {
     expect((await open(files)).spentNanoUsd).toBe((9 + 3 + 4 + 10 + 2) * MICRO)
   })
 
+  it.each<[string, PromptSender['dispatch']]>([
+    [
+      'waits for a batch',
+      async function* (payloads, { batches }) {
+        for await (const { id } of payloads) await batches.journal.joined?.({ id, index: 0 })
+        yield* []
+      },
+    ],
+    [
+      'is answered without being sent',
+      async function* (payloads) {
+        for await (const { id } of payloads) yield answered(id)
+      },
+    ],
+    [
+      'fails without being sent',
+      async function* (payloads) {
+        for await (const { id } of payloads) yield failed(id)
+      },
+    ],
+  ])('forgets no loss of an earlier one when its prompt %s', async (_, dispatch) => {
+    const files = await place(1)
+    const abort = new AbortController()
+    await run(
+      await open(files),
+      sending(() => {
+        abort.abort()
+        return null
+      }),
+      NEVER,
+      abort.signal,
+    )
+    const job = await open(files)
+    expect(job.lost).toEqual({ prompts: 1, costNanoUsd: 10 * MICRO })
+    const before = job.spentNanoUsd
+    await run(job, { dispatch })
+    expect(job.spentNanoUsd).toBeGreaterThanOrEqual(before)
+    expect((await open(files)).spentNanoUsd).toBe(job.spentNanoUsd)
+  })
+
+  it.each<[string, PromptSender]>([
+    ['alone', sending(answered)],
+    [
+      'in a batch',
+      {
+        async *dispatch(payloads, { batches: { journal } }) {
+          const places = []
+          for await (const { id } of payloads) places.push({ id, index: 0 })
+          const batch = { name: 'hg_one', batchId: null, payloads: places, size: 2, sentAt: 1 }
+          await journal.submitting(batch)
+          yield* []
+        },
+      },
+    ],
+  ])('says of each prompt that may be sent twice, until it is sent %s', async (_, sender) => {
+    const files = await place(2)
+    const abort = new AbortController()
+    await run(
+      await open(files),
+      sending(() => {
+        abort.abort()
+        return null
+      }),
+      NEVER,
+      abort.signal,
+    )
+    const idle: PromptSender = { async *dispatch() {} }
+    for (let again = 0; again < 2; again++) {
+      const job = await open(files)
+      expect(job.lost).toEqual({ prompts: 1, costNanoUsd: 10 * MICRO })
+      await run(job, idle)
+    }
+    await run(await open(files), sender)
+    expect((await open(files)).lost).toEqual({ prompts: 0, costNanoUsd: 10 * MICRO })
+  })
+
+  it('loses nothing that was about to be sent when a batch was out of reach', async () => {
+    const files = await place(2)
+    const error = { status: 403, type: 'permission_error', message: 'no', isRetryable: false }
+    const sender: PromptSender = {
+      // biome-ignore lint/correctness/useYield: no result comes
+      async *dispatch(payloads, { spending }) {
+        for await (const { id } of payloads)
+          await spending.sending({ id, worstNanoUsd: 10 * MICRO })
+        throw new BatchOutOfReach('msgbatch_1', error)
+      },
+    }
+    const job = await open(files)
+    expect(await run(job, sender)).toMatchObject({ kind: 'shut_out', status: 403 })
+    expect(job.spentNanoUsd).toBe(0)
+    expect((await open(files)).lost).toEqual({ prompts: 0, costNanoUsd: 0 })
+  })
+
   it('sends once more what a batch gave back, and nothing that is not on the disk yet', async () => {
     const files = await place(2)
     const gone = { status: null, type: 'expired', message: 'too late', isRetryable: true }
@@ -513,6 +607,7 @@ describe('after a crash', () => {
       'started',
       'started',
       'run',
+      'lost',
       'started',
     ])
   })

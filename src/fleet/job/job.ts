@@ -38,7 +38,7 @@ export class Job implements AsyncDisposable {
   readonly standing: Standing
   /** Prompts with an outcome before this run. */
   readonly doneBefore: number
-  /** Prompts that earlier runs have begun and may have sent, and the most that all that was lost so has cost. */
+  /** Open prompts that earlier runs may have sent, and the most that all that was lost so has ever cost. */
   readonly lost: { readonly prompts: number; readonly costNanoUsd: number }
   readonly #input: Input
   readonly #lock: JobLock
@@ -49,7 +49,7 @@ export class Job implements AsyncDisposable {
     this.paths = paths
     this.standing = standing
     this.doneBefore = standing.total - standing.open
-    this.lost = { prompts: standing.loseBegun(), costNanoUsd: standing.lostNanoUsd }
+    this.lost = { prompts: standing.lost, costNanoUsd: standing.lostNanoUsd }
     this.#input = input
     this.#lock = lock
     this.#run = new JobRun(options, input, files)
@@ -85,6 +85,11 @@ export class Job implements AsyncDisposable {
   /** Those of them that are in a batch, or wait for one. */
   get inBatches(): number {
     return this.#run.inBatches
+  }
+
+  /** And those of these whose batch the provider may have. */
+  get inSentBatches(): number {
+    return this.#run.inSentBatches
   }
 
   /** While nothing is sent, since nothing got through for the prompts that are left. */

@@ -63,4 +63,14 @@ describe('a file of lines', () => {
     await expect(kept.sync()).rejects.toThrow('was removed while it was written')
     await kept.close()
   })
+
+  it('waits for all that is being written before it is closed', async () => {
+    await writeFile(file, '')
+    const kept = await open()
+    const lines = ['{"id":1}\n', '{"id":2}\n', '{"id":3}\n']
+    const written = Promise.all(lines.map((line) => kept.write(line)))
+    await kept.close()
+    await written
+    expect(await readFile(file, 'utf8')).toBe(lines.join(''))
+  })
 })

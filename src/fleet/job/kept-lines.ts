@@ -70,8 +70,9 @@ export class KeptLines {
     await this.sync()
   }
 
-  /** @throws JobError when the device fails; it is closed all the same */
+  /** What was asked for is written first. @throws JobError when the device fails; it is closed all the same */
   async close(): Promise<void> {
+    await this.#written
     try {
       // What a failed write has left is no line.
       await this.#cut()

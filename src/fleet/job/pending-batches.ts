@@ -36,16 +36,19 @@ export class PendingBatches {
 
 type Written = Extract<BatchEntry, { kind: 'batch' }>['payloads'][number]
 
-function placeOf({ id, index, worst_nano_usd: worst }: Written): Place {
-  return worst === null ? { id, index } : { id, index, worstNanoUsd: worst }
+function placeOf(written: Written): Place {
+  const { id, index, worst_nano_usd: worst, price_percent: pricePercent } = written
+  const place = pricePercent === undefined ? { id, index } : { id, index, pricePercent }
+  return worst === null ? place : { ...place, worstNanoUsd: worst }
 }
 
 /** What is noted of one before it is created. */
 export function batchEntry({ name, payloads, size, sentAt }: PendingBatch): JournalEntry {
-  const written = payloads.map(({ id, index, worstNanoUsd }) => ({
+  const written = payloads.map(({ id, index, worstNanoUsd, pricePercent }) => ({
     id,
     index,
     worst_nano_usd: worstNanoUsd ?? null,
+    price_percent: pricePercent,
   }))
   return { kind: 'batch', name, sent_at: sentAt, size, payloads: written }
 }

@@ -1,16 +1,16 @@
 // What a job writes down, line by line. Owns: the form of answers, of failures and of the journal, both
 // ways. Must not know: files, or when anything is written.
 import { z } from 'zod'
+import { NANO_PER_USD } from '../../core/money.ts'
 import type { Answered, Failed, TokensUsed } from '../payload.ts'
 import type { InputMark } from './input.ts'
 
-const NANO = 1e9
-
 /** Integer nano-dollars of a written amount. */
 const nanoUsdOf = (usd: number | null): number | null =>
-  usd === null ? null : Math.round(usd * NANO)
+  usd === null ? null : Math.round(usd * NANO_PER_USD)
 
-const usdOf = (nanoUsd: number | null): number | null => (nanoUsd === null ? null : nanoUsd / NANO)
+const usdOf = (nanoUsd: number | null): number | null =>
+  nanoUsd === null ? null : nanoUsd / NANO_PER_USD
 
 const line = (document: object): string => `${JSON.stringify(document)}\n`
 
@@ -96,6 +96,11 @@ const journalSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('attempt_failed'), id: z.string(), cost_nano_usd: z.number() }),
   // Nothing of it is under way, and it has no outcome. What all its sendings have cost.
   z.object({ kind: z.literal('unsent'), id: z.string(), cost_nano_usd: z.number() }),
+  // Former runs had begun these, and nobody has them any more: so much each has cost at the most.
+  z.object({
+    kind: z.literal('lost'),
+    lines: z.array(z.object({ line: z.int().min(1), cost_nano_usd: z.number() })),
+  }),
   // All that had failed before this run is none of the failures any more, and is open.
   z.object({
     kind: z.literal('retried'),
@@ -110,7 +115,12 @@ const journalSchema = z.discriminatedUnion('kind', [
     sent_at: z.number(),
     size: z.int().min(1),
     payloads: z.array(
-      z.object({ id: z.string(), index: z.int(), worst_nano_usd: z.number().nullable() }),
+      z.object({
+        id: z.string(),
+        index: z.int(),
+        worst_nano_usd: z.number().nullable(),
+        price_percent: z.number().optional(),
+      }),
     ),
   }),
   z.object({ kind: z.literal('batch_refused'), name: z.string() }),

@@ -54,6 +54,14 @@ describe('prompts that are sent again', () => {
     expect(await reruns.due(NEVER)).toBe(false)
   })
 
+  it.each([
+    ['its worst', 1000],
+    ['what nobody knows', null],
+  ])('are none that a batch has lost, and may be billed for: %s', (_, costNanoUsd) => {
+    const lost = failed({ type: 'batch_without_result' }, { via: 'batch', costNanoUsd })
+    expect(new Reruns(new VirtualClock()).claims(lost)).toBe(false)
+  })
+
   it('are left for another run when this one is stopped meanwhile', async () => {
     const stop = new AbortController()
     const reruns = new Reruns(new VirtualClock())

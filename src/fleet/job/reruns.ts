@@ -1,14 +1,12 @@
 // Prompts that are sent again in the same run, after all others: for those that failed it was mostly the moment.
 // Owns: which these are, and when. Must not know: how anything is sent.
 import type { Clock, EpochMs } from '../../core/clock.ts'
+import { NOT_SUBMITTED } from '../batch/batch-result.ts'
 import type { Failed } from '../payload.ts'
 import { isPassing } from './failure-kinds.ts'
 
 /** Before each further time that prompts are sent which nothing got through for. */
 const PAUSES_MS: readonly number[] = [60_000, 600_000]
-
-/** Of a batch that a killed run was about to create. */
-const NOT_SUBMITTED = 'batch_not_submitted'
 
 /** All others are done, and so many prompts are to be sent again at an instant. */
 export interface Pause {
@@ -44,9 +42,11 @@ export class Reruns {
   claims({ error, via, costNanoUsd }: Failed): boolean {
     if (via === 'batch' && error.isRetryable && costNanoUsd === 0) {
       this.#unbatched++
-      this.#wasBatchInVain ||= error.type !== NOT_SUBMITTED
+      this.#wasBatchInVain ||= error.type !== NOT_SUBMITTED.type
       return true
     }
+    // The provider may bill what a batch has lost: that is not for this run to pay twice.
+    if (via === 'batch') return false
     if (!isPassing(error) || this.#pauses === PAUSES_MS.length) return false
     this.#passing++
     return true

@@ -6,6 +6,17 @@ const OPEN = 0
 const ANSWERED = 1
 const FAILED = 2
 
+const IDLE = 0
+const BEGUN = 1
+const LOST = 2
+
+/** A sending that nobody has any more. */
+export interface Loss {
+  readonly line: number
+  /** The most that it can have cost. */
+  readonly costNanoUsd: number
+}
+
 /** What an outcome has used, all its sendings together. */
 export interface Spent {
   /** Null where it is not known. */
@@ -17,7 +28,7 @@ export interface Spent {
  * A line is begun before it is sent: from then on one sending of it may be under way, which can cost its worst.
  * What earlier sendings have cost that failed is added to that. It ends with an outcome or is left without one:
  * both say what all of its sendings have cost, and that counts instead. A run that is killed says neither. What
- * it had begun is lost then, and counts at the most that it can have cost.
+ * it had begun is lost then, and counts at the most that it can have cost, whatever becomes of the line.
  *
  * So `spentNanoUsd` and `lostNanoUsd` together, once nothing is under way any more, are never less than the
  * provider can have billed, and exactly that where no run was killed and outcomes cost what was billed.
@@ -36,7 +47,7 @@ export class Standing {
   outputTokens = 0
   /** Of each line, by its number. */
   readonly #outcomes: Uint8Array
-  readonly #isBegun: Uint8Array
+  readonly #sendings: Uint8Array
   /** The most that a begun line can have cost by now. */
   readonly #worst: Float64Array
 
@@ -47,12 +58,17 @@ export class Standing {
   constructor(total: number, lineCount: number) {
     this.total = total
     this.#outcomes = new Uint8Array(lineCount + 1)
-    this.#isBegun = new Uint8Array(lineCount + 1)
+    this.#sendings = new Uint8Array(lineCount + 1)
     this.#worst = new Float64Array(lineCount + 1)
   }
 
   get open(): number {
     return this.total - this.answered - this.failed
+  }
+
+  /** Lines without an outcome that were lost, and have not been begun since. */
+  get lost(): number {
+    return this.#sendings.reduce((count, sending) => count + (sending === LOST ? 1 : 0), 0)
   }
 
   isOpen(line: number): boolean {
@@ -61,20 +77,20 @@ export class Standing {
 
   /** Whether something of it may be under way. */
   isBegun(line: number): boolean {
-    return this.#isBegun[line] === 1
+    return this.#sendings[line] === BEGUN
   }
 
   /** It is about to be sent. @param worstNanoUsd of one sending; null where that is not known */
   begin(line: number, worstNanoUsd: number | null): void {
-    // A run that was killed had begun it too.
-    this.#lose(line)
-    this.#isBegun[line] = 1
+    // It was left, and nobody knew at what cost.
+    this.lose(line, this.#worst[line] ?? 0)
+    this.#sendings[line] = BEGUN
     this.#worst[line] = worstNanoUsd ?? 0
   }
 
   /** A sending has failed and may have cost so much, and there may be another one. */
   failAttempt(line: number, costNanoUsd: number): void {
-    if (this.#isBegun[line]) this.#worst[line] = (this.#worst[line] ?? 0) + costNanoUsd
+    if (this.isBegun(line)) this.#worst[line] = (this.#worst[line] ?? 0) + costNanoUsd
   }
 
   /** Nothing of it is under way, and it stays open. @param costNanoUsd of all its sendings */
@@ -105,22 +121,27 @@ export class Standing {
     if (costNanoUsd === null) this.unpriced--
   }
 
-  /** Nobody has what was begun under way any more: it is lost. Returns how many lines that are. */
-  loseBegun(): number {
-    let lines = 0
-    for (const line of this.#isBegun.keys()) if (this.#lose(line)) lines++
-    return lines
+  /** Nobody has what is begun any more: it is lost. Returns what that was. */
+  loseBegun(): readonly Loss[] {
+    const losses: Loss[] = []
+    for (const [line, worst] of this.#worst.entries()) {
+      if (!this.isBegun(line)) continue
+      losses.push({ line, costNanoUsd: worst })
+      this.lose(line, worst)
+    }
+    return losses
   }
 
-  #lose(line: number): boolean {
-    if (!this.#isBegun[line]) return false
-    this.lostNanoUsd += this.#worst[line] ?? 0
+  /** Nobody has it any more. What is not begun can't be lost, so that it counts once. */
+  lose(line: number, costNanoUsd: number): void {
+    if (!this.isBegun(line)) return
+    this.lostNanoUsd += costNanoUsd
     this.#end(line)
-    return true
+    this.#sendings[line] = LOST
   }
 
   #end(line: number): void {
-    this.#isBegun[line] = 0
+    this.#sendings[line] = IDLE
     this.#worst[line] = 0
   }
 

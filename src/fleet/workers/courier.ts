@@ -1,16 +1,10 @@
 // Takes prompts through a worker's gate, one by one. Owns: that no prompt is sent again once a sending of it may
 // have cost something, and how many are under way at once. Must not know: the queue, or whose prompts they are.
 import { randomUUID } from 'node:crypto'
-import type { Usage } from '../../core/prompt.ts'
 import type { Dispatcher } from '../../dispatch/dispatcher.ts'
 import { Ceiling } from '../ceiling.ts'
 import type { Choice } from '../in-flight.ts'
-import {
-  bodyOf,
-  type MessageRequest,
-  messageRequest,
-  type RequestTerms,
-} from '../message-request.ts'
+import { bodyOf, messageRequest, type RequestTerms } from '../message-request.ts'
 import { LOST, outcomeOf } from '../outcome.ts'
 import type { MessageParams } from '../payload.ts'
 import { costOfOutcome, priceTag } from '../price-tag.ts'
@@ -57,9 +51,17 @@ export class Courier {
     if (this.#isStopping) return UNTOUCHED
     const startedAt = dispatcher.clock.now()
     const request = messageRequest(bodyOf(params), terms, startedAt)
-    const { worstNanoUsd } = priceTag(request, dispatcher.rules, startedAt)
+    const { worstNanoUsd, pricePercent } = priceTag(request, dispatcher.rules, startedAt)
     const { model } = params
-    const task = new Task({ id: '', index: 0, model, request, worstNanoUsd, takenAt: startedAt })
+    const task = new Task({
+      id: '',
+      index: 0,
+      model,
+      request,
+      worstNanoUsd,
+      pricePercent,
+      takenAt: startedAt,
+    })
     let isLost = false
     const sending = new Sending({
       onWaiting: () => this.#leaveIfStopping(sending),
@@ -83,9 +85,12 @@ export class Courier {
     const costNanoUsd = costOfOutcome(task, outcome, dispatcher.rules.prices, now)
     if (outcome.kind === 'failure')
       return failed(outcome.error, outcome.retryAfterMs, { attempts, tokens: null, costNanoUsd })
-    if (outcome.usage && resource !== null)
-      this.#measure(request, resource, now - startedAt - outcome.queuedMs, outcome.usage)
-    if (outcome.usage) task.use(outcome.usage)
+    const { usage } = outcome
+    const { provider } = request
+    const latencyMs = now - startedAt - outcome.queuedMs
+    if (usage && resource !== null)
+      dispatcher.follow(this.#ceiling.record({ provider, resource, latencyMs, usage }))
+    if (usage) task.use(usage)
     const { tokens } = task.answered(outcome.response, now)
     return { kind: 'answered', response: outcome.response, attempts, tokens, costNanoUsd }
   }
@@ -105,13 +110,6 @@ export class Courier {
   /** In the midst of a step of the gate's, which is to be finished first. */
   #leaveIfStopping(sending: Sending): void {
     if (this.#isStopping) queueMicrotask(() => sending.isStanding && sending.leave())
-  }
-
-  #measure(request: MessageRequest, resource: string, latencyMs: number, usage: Usage): void {
-    const group = resource.slice(resource.lastIndexOf('/') + 1)
-    const inputTokens = request.provider.countedInput(group, usage)
-    const answer = { latencyMs, inputTokens, outputTokens: usage.outputTokens }
-    this.#options.dispatcher.follow(this.#ceiling.record(resource, answer))
   }
 }
 

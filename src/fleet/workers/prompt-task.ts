@@ -15,6 +15,8 @@ export interface Known {
   readonly payload: Payload
   /** The most that one sending can cost, in nano-dollars; null where that is not known. */
   readonly worstNanoUsd: number | null
+  /** Why it is not sent, or not again; what an earlier run has put into the queue may still be answered. */
+  readonly problem: Failed['error'] | null
   /** About its size in memory. */
   readonly bytes: number
 }

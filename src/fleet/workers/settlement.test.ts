@@ -25,7 +25,7 @@ function opened() {
   }
   const task = new PromptTask({ id: 'a', index: 0, takenAt: 0 })
   const params = { model: 'm', max_tokens: 1, messages: [] }
-  task.known = { payload: { id: 'a', params }, worstNanoUsd: WORST, bytes: 0 }
+  task.known = { payload: { id: 'a', params }, worstNanoUsd: WORST, problem: null, bytes: 0 }
   put(task)
   return { purse, written, warnings, settlement, task, put }
 }

@@ -1,26 +1,17 @@
-// Has a job's prompts sent by workers on other machines. Owns: which prompts are with them, and when one is put
-// there, again or for the first time. Must not know: files, how workers send, or what an outcome means.
+// Has a job's prompts sent by workers on other machines. Owns: who has the job, and the way of each prompt's outcome out
+// of the queue. Must not know: files, how workers send, what is put there next, or what an outcome means.
 import { randomUUID } from 'node:crypto'
 import type { PromptSender } from '../job/job.ts'
-import { failedUnsent } from '../outcome.ts'
-import type { BudgetExceeded, FleetResult, Payload } from '../payload.ts'
-import type { PriceTag } from '../price-tag.ts'
+import type { FleetResult, Payload } from '../payload.ts'
 import type { SpendingJournal } from '../spending-journal.ts'
-import { notUnderCap } from '../under-cap.ts'
 import { entryName, namesOf } from './entry.ts'
 import type { JobOwner } from './job-owner.ts'
-import type { PromptQueue, PutEntry } from './prompt-queue.ts'
-import { type Known, PromptTask } from './prompt-task.ts'
+import { type FeedTerms, PromptFeed } from './prompt-feed.ts'
+import { PromptTasks } from './prompt-tasks.ts'
 import { Settlement, type SettlementOptions } from './settlement.ts'
 import { orAborted, pause, within } from './waiting.ts'
 
-export interface WorkersSenderOptions extends Omit<SettlementOptions, 'spending'> {
-  readonly queue: PromptQueue
-  readonly maxSpendUsd: number
-  /** The most that are with workers or wait for one; Infinity: as many as workers take, and some more. */
-  readonly maxInFlight: number
-  /** The most that a prompt can cost, in nano-dollars; null where that is not known. */
-  readonly tagOf: (params: Payload['params']) => PriceTag
+export interface WorkersSenderOptions extends FeedTerms, Omit<SettlementOptions, 'spending'> {
   /** What names the job, once it has begun. */
   readonly jobKey: () => Promise<string>
   /** Machine and file of the job: only one run can be there at a time. */
@@ -33,11 +24,6 @@ export interface WorkersSenderOptions extends Omit<SettlementOptions, 'spending'
 
 /** How often the queue is looked at. */
 const LOOK_EVERY_MS = 200
-/** So many wait for a worker at first, so that none of them waits for a prompt; more where none is left. */
-const LEAST_AHEAD = 32
-const MOST_AHEAD = 512
-/** But no more than this, and at least one. */
-const AHEAD_BYTES = 64 * 1024 * 1024
 /** For taking away what is on the disk, at the end. What stays is taken away by the next run. */
 const CLOSE_WITHIN_MS = 2000
 
@@ -45,21 +31,12 @@ export class WorkersSender implements PromptSender {
   readonly #options: WorkersSenderOptions
   /** A word of this run's own. */
   readonly #run = randomUUID().slice(0, 8)
-  readonly #tasks = new Set<PromptTask>()
-  /** What earlier runs have left in the queue, by id: as many as were there. */
-  readonly #inherited = new Map<string, PromptTask>()
+  readonly #tasks = new PromptTasks()
   /** Entries whose outcome was handed over. They go once it is on the disk. */
   #handedOver: { readonly name: string; readonly id: string }[] = []
-  #unsendable: FleetResult[] = []
-  /** Taken, while there is no money set free for it. */
-  #held: Payload | null = null
-  #count = 0
   #puts = 0
-  #ahead = LEAST_AHEAD
   #jobKey = ''
   #owner: JobOwner | null = null
-  #isFed = false
-  #marker: BudgetExceeded | null = null
 
   constructor(options: WorkersSenderOptions) {
     this.#options = options
@@ -83,27 +60,33 @@ export class WorkersSender implements PromptSender {
     const { clock, purse, onEvent, random } = this.#options
     const settlement = new Settlement({ clock, purse, onEvent, random, spending })
     const source = payloads[Symbol.asyncIterator]()
+    const feed = new PromptFeed({
+      ...this.#options,
+      source,
+      tasks: this.#tasks,
+      settlement,
+      spending,
+      stop,
+      newName: () => entryName(this.#jobKey, this.#run, this.#puts++),
+    })
     const unlessAborted = <T>(work: Promise<T>): Promise<T> => orAborted(signal, work)
     try {
-      this.#held = null
-      this.#isFed = false
-      this.#marker = null
       if (!(await unlessAborted(this.#own(stop)))) return
       await unlessAborted(this.#inherit())
       for (;;) {
         await unlessAborted(this.#owner?.keep() ?? Promise.resolve())
         // First: what an earlier run has paid for may be there.
-        yield* this.#collect(settlement, signal)
-        if (stop.aborted) await unlessAborted(this.#withdraw(settlement))
-        else await unlessAborted(this.#fill(source, spending))
-        if (stop.aborted || this.#marker) yield* this.#leaveOpen(settlement)
-        yield* this.#handOverUnsendable()
+        yield* this.#collect(settlement, feed, signal)
+        if (stop.aborted) await unlessAborted(feed.withdraw())
+        else await unlessAborted(feed.fill())
+        if (stop.aborted || feed.marker) yield* this.#leaveOpen(settlement)
+        yield* feed.takeUnsendable()
         await unlessAborted(this.#sweep())
         const isIdle = this.#tasks.size === 0
-        if (isIdle && (this.#isFed || stop.aborted)) break
+        if (isIdle && (feed.isOver || stop.aborted)) break
         await unlessAborted(pause(clock, LOOK_EVERY_MS))
       }
-      if (this.#marker) yield this.#marker
+      if (feed.marker) yield feed.marker
     } finally {
       await source.return?.()
     }
@@ -133,136 +116,17 @@ export class WorkersSender implements PromptSender {
   async #inherit(): Promise<void> {
     const { queue, clock, isOpen } = this.#options
     const useless: string[] = []
-    this.#inherited.clear()
+    this.#tasks.forgetInherited()
     const handedOver = new Set(this.#handedOver.map(({ name }) => name))
     for (const { name, id } of await queue.find(namesOf(this.#jobKey))) {
       if (handedOver.has(name)) continue
-      if (id === null || !isOpen(id) || this.#inherited.has(id)) {
+      if (id === null || !isOpen(id) || this.#tasks.inherited(id)) {
         useless.push(name)
         continue
       }
-      const task = new PromptTask({ id, index: this.#count++, takenAt: clock.now() })
-      task.entryName = name
-      this.#inherited.set(id, task)
-      this.#tasks.add(task)
+      this.#tasks.inherit(id, name, clock.now())
     }
     await queue.remove(useless)
-  }
-
-  /** What is to be sent again goes first, then what is new. */
-  async #fill(source: AsyncIterator<Payload>, spending: Required<SpendingJournal>): Promise<void> {
-    const { clock, queue } = this.#options
-    const entries: PutEntry[] = []
-    for (const task of this.#tasks) {
-      if (task.entryName !== null || task.dueAt > clock.now()) continue
-      if (!task.known) throw new Error(`nothing is known of the prompt ${task.id}`)
-      if (!this.#setAside(task.known)) break
-      await this.#note(task, task.known, spending)
-      entries.push(this.#entryOf(task, task.known))
-    }
-    while (!this.#isFed && this.#hasRoom) {
-      this.#held ??= await nextOf(source)
-      if (!this.#held) this.#isFed = true
-      else {
-        const known = this.#knownOf(this.#held)
-        if (known && !this.#setAside(known)) break
-        if (known) {
-          const task = this.#begin(known)
-          await this.#note(task, known, spending)
-          entries.push(this.#entryOf(task, known))
-        }
-        this.#held = null
-      }
-    }
-    await queue.put(entries)
-  }
-
-  get #hasRoom(): boolean {
-    let [waiting, bytes] = [0, 0]
-    for (const { entryName: name, isBegun, known } of this.#tasks) {
-      if (name === null || isBegun) continue
-      waiting++
-      bytes += known?.bytes ?? 0
-    }
-    const isAhead = waiting >= this.#ahead || bytes >= AHEAD_BYTES
-    return !isAhead && this.#tasks.size < this.#options.maxInFlight
-  }
-
-  /** Null where it is not to be put into the queue: it is there, or cannot be. */
-  #knownOf(payload: Payload): Known | null {
-    const { tagOf, purse } = this.#options
-    const { id, params } = payload
-    const tag = tagOf(params)
-    const { worstNanoUsd } = tag
-    const known = { payload, worstNanoUsd, bytes: JSON.stringify(params).length }
-    const inherited = this.#inherited.get(id)
-    if (inherited) {
-      inherited.known = known
-      return null
-    }
-    const problem = purse.isBounded ? notUnderCap(tag, params.model) : null
-    if (!problem) return known
-    const place = { id, index: this.#count++ }
-    this.#unsendable.push(failedUnsent(place, problem.type, problem.message))
-    return null
-  }
-
-  /** Once, before it is sent for the first time by this run. */
-  async #note(
-    task: PromptTask,
-    { worstNanoUsd }: Known,
-    spending: Required<SpendingJournal>,
-  ): Promise<void> {
-    if (!task.isNoted) await spending.sending({ id: task.id, worstNanoUsd })
-    task.isNoted = true
-  }
-
-  #begin({ payload: { id } }: Known): PromptTask {
-    const { clock } = this.#options
-    const task = new PromptTask({ id, index: this.#count++, takenAt: clock.now() })
-    this.#tasks.add(task)
-    return task
-  }
-
-  /** False where there is no money for it: for now, or for good. */
-  #setAside({ worstNanoUsd }: Known): boolean {
-    const { purse, maxSpendUsd } = this.#options
-    const worst = worstNanoUsd ?? 0
-    if (purse.has(worst)) {
-      purse.setAside(worst)
-      return true
-    }
-    if (purse.hasSetAside) return false
-    this.#marker ??= { kind: 'budget_exceeded', spentNanoUsd: purse.spent, maxSpendUsd }
-    this.#isFed = true
-    return false
-  }
-
-  #entryOf(task: PromptTask, known: Known): PutEntry {
-    const { payload, worstNanoUsd } = known
-    const name = entryName(this.#jobKey, this.#run, this.#puts++)
-    task.known = known
-    task.entryName = name
-    task.riskNanoUsd = worstNanoUsd
-    task.isBegun = false
-    return { name, id: payload.id, entry: { params: payload.params }, bytes: known.bytes }
-  }
-
-  *#handOverUnsendable(): Generator<FleetResult> {
-    const results = this.#unsendable
-    this.#unsendable = []
-    yield* results
-  }
-
-  /** What no worker has begun is not sent. */
-  async #withdraw(settlement: Settlement): Promise<void> {
-    const waiting = this.#inQueue().filter(({ task }) => !task.isBegun)
-    const isWithdrawn = await this.#options.queue.withdraw(waiting.map(({ name }) => name))
-    for (const [at, { task }] of waiting.entries()) {
-      if (!isWithdrawn[at]) continue
-      settlement.giveBack(task)
-      task.entryName = null
-    }
   }
 
   /** Those that are not in the queue are not sent again: nothing is, or there is no money for it. */
@@ -275,18 +139,20 @@ export class WorkersSender implements PromptSender {
     }
   }
 
-  async *#collect(settlement: Settlement, signal: AbortSignal): AsyncGenerator<FleetResult> {
+  async *#collect(
+    settlement: Settlement,
+    feed: PromptFeed,
+    signal: AbortSignal,
+  ): AsyncGenerator<FleetResult> {
     const { queue } = this.#options
-    const inQueue = this.#inQueue()
+    const { inQueue } = this.#tasks
     const sights = await orAborted(signal, queue.look(inQueue.map(({ name }) => name)))
     const over = inQueue.flatMap(({ task, name }, at) => {
       const sight = sights[at] ?? 'missing'
       task.isBegun ||= sight !== 'waiting' && sight !== 'missing'
       return sight === 'waiting' || sight === 'begun' ? [] : [{ task, name, sight }]
     })
-    // None was left for the next worker.
-    if (!sights.includes('waiting') && inQueue.length >= this.#ahead)
-      this.#ahead = Math.min(this.#ahead * 2, MOST_AHEAD)
+    if (!sights.includes('waiting')) feed.ranOut(inQueue.length)
     const done: string[] = []
     const entries = queue.read(over.map(({ name }) => name))
     for (const { task, name, sight } of over) {
@@ -296,7 +162,7 @@ export class WorkersSender implements PromptSender {
       if (!outcome && sight === 'orphaned' && !(await this.#isRemoved(name, signal))) continue
       const isForgotten = !task.known && outcome?.kind !== 'answered'
       const result = isForgotten ? null : await orAborted(signal, settlement.settle(task, outcome))
-      if (isForgotten) this.#forget(task)
+      if (isForgotten) this.#tasks.forget(task)
       if (result) {
         this.#tasks.delete(task)
         this.#handedOver.push({ name, id: task.id })
@@ -306,19 +172,6 @@ export class WorkersSender implements PromptSender {
     }
     settlement.tellLosses()
     await orAborted(signal, queue.remove(done))
-  }
-
-  #inQueue(): { readonly task: PromptTask; readonly name: string }[] {
-    return [...this.#tasks].flatMap((task) => {
-      const { entryName: name } = task
-      return name === null ? [] : [{ task, name }]
-    })
-  }
-
-  /** What an earlier run has put there has failed: the source will come to it. */
-  #forget(task: PromptTask): void {
-    this.#inherited.delete(task.id)
-    this.#tasks.delete(task)
   }
 
   async #isRemoved(name: string, signal: AbortSignal): Promise<boolean> {
@@ -346,9 +199,4 @@ export class WorkersSender implements PromptSender {
     }
     await this.#owner.release()
   }
-}
-
-async function nextOf(source: AsyncIterator<Payload>): Promise<Payload | null> {
-  const { done, value } = await source.next()
-  return done ? null : value
 }

@@ -7,7 +7,7 @@ import type { Headers, Provider } from '../provider.ts'
 import { decoded, describe } from './describe.ts'
 import { observeLimits } from './limits.ts'
 import { matchPath } from './paths.ts'
-import { priceTermsOf } from './price-terms.ts'
+import { readsOnlyRequest } from './price-terms.ts'
 import { renderRefusal, renderStreamRefusal, wrapStreamError } from './refusals.ts'
 import { withModel } from './rewrite.ts'
 import { openUsageTap } from './usage.ts'
@@ -18,7 +18,7 @@ export const anthropic: Provider = {
   defaultBaseUrl: 'https://api.anthropic.com',
   match: matchPath,
   describe,
-  priceTerms: priceTermsOf,
+  readsOnlyRequest,
   withModel: (body, headers, model) => {
     const json = decoded(body, headers, MOST_UNPACKED_BYTES)
     return json && withModel(json, model)

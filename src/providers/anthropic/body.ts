@@ -20,6 +20,8 @@ export interface Outline {
   readonly model: string | null
   readonly isStream: boolean
   readonly isFast: boolean
+  /** Where it is to be worked on, where it says. */
+  readonly geo: string | null
   readonly maxTokens: number | null
   /** Whether the model is to think before it answers. */
   readonly hasThinking: boolean
@@ -44,6 +46,8 @@ type Draft = {
 
 /** A longer name is no model's. */
 const MOST_MODEL_BYTES = 256
+
+const MOST_GEO_BYTES = 64
 
 /** What lies behind this many messages, or landmarks of a kind, is not looked at. */
 const MOST_POSITIONS = 10_000
@@ -71,6 +75,7 @@ function emptyDraft(): Draft {
     model: null,
     isStream: false,
     isFast: false,
+    geo: null,
     maxTokens: null,
     hasThinking: false,
     userId: null,
@@ -130,6 +135,9 @@ const FIELDS: Readonly<Record<string, (draft: Draft, body: Buffer, value: Span) 
   },
   speed: (draft, body, value) => {
     draft.isFast = readString(body, value) === 'fast'
+  },
+  inference_geo: (draft, body, value) => {
+    draft.geo = readString(body, value, MOST_GEO_BYTES)
   },
   metadata: (draft, body, value) => {
     draft.userId = userIdIn(body, value)

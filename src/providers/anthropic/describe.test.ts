@@ -20,6 +20,7 @@ const EMPTY = {
   model: null,
   limitGroup: 'unknown',
   stream: false,
+  pricePercent: 100,
   prompt: {
     textBytes: 0,
     mediaBytes: 0,
@@ -33,6 +34,16 @@ const EMPTY = {
   session: null,
 }
 
+test.each([
+  [{}, 100],
+  [{ inference_geo: 'us' }, 110],
+  [{ inference_geo: 'eu' }, 100],
+  [{ speed: 'fast' }, 200],
+  [{ inference_geo: 'us', speed: 'fast' }, 220],
+])('what %j asks for has its price', (more, pricePercent) => {
+  expect(of({ model: 'claude-opus-4-8', ...more })).toMatchObject({ pricePercent })
+})
+
 test('says what a request says', () => {
   const system = 'Be brief.'
   const messages = [{ role: 'user', content: 'Grüße' }]
@@ -42,6 +53,7 @@ test('says what a request says', () => {
     model: 'claude-opus-4-8',
     limitGroup: 'claude-opus-4',
     stream: true,
+    pricePercent: 100,
     prompt: {
       textBytes: sizeOf(system) + sizeOf(messages),
       mediaBytes: 0,

@@ -5,6 +5,7 @@ import { headerText } from '../headers.ts'
 import type { Description, Headers, Operation } from '../provider.ts'
 import { type Outline, outlineOf } from './body.ts'
 import { limitGroupOf } from './limit-group.ts'
+import { pricePercentOf } from './price-terms.ts'
 import { NO_PROMPT, promptShape } from './prompt.ts'
 import { sessionOf, userOf } from './session.ts'
 
@@ -20,6 +21,10 @@ export function describe(operation: Operation, headers: Headers, body: Buffer | 
     model,
     limitGroup: isModelRun ? limitGroupOf(model, outline?.isFast ?? false) : operation.pool,
     stream: outline?.isStream ?? false,
+    pricePercent: pricePercentOf({
+      geo: outline?.geo ?? null,
+      speed: outline?.isFast ? 'fast' : null,
+    }),
     prompt: isModelRun ? promptOf(json, outline) : NOTHING_RUN,
     user: userOf(outline?.userId ?? null),
     session: sessionOf(headers, outline?.userId ?? null),

@@ -3,7 +3,6 @@
 // Source: Anthropic's pages "Pricing", "Fast mode", "Data residency" and "Tool use".
 import { z } from 'zod'
 import { NOT_JSON, skipValue, skipWhitespace, walkMembers } from '../json-scan.ts'
-import type { PriceTerms } from '../provider.ts'
 
 const US_PERCENT = 110
 const FAST_PERCENT = 200
@@ -37,24 +36,15 @@ const FORESEEN: Readonly<Record<string, z.ZodType>> = {
   context_management: contextSchema.nullish(),
 }
 
-const WORDS = ['inference_geo', 'speed']
-
 /** @param body JSON, of a Messages request */
-export function priceTermsOf(body: Buffer): PriceTerms {
+export function readsOnlyRequest(body: Buffer): boolean {
   const members = new Map<string, unknown>()
-  walkMembers(body, skipWhitespace(body, 0), [...Object.keys(FORESEEN), ...WORDS], (key, at) => {
+  walkMembers(body, skipWhitespace(body, 0), Object.keys(FORESEEN), (key, at) => {
     const end = skipValue(body, at)
     if (key && end !== NOT_JSON) members.set(key, JSON.parse(body.toString('utf8', at, end)))
     return end
   })
-  const wordOf = (key: string): string | null => {
-    const value = members.get(key)
-    return typeof value === 'string' ? value : null
-  }
-  return {
-    pricePercent: pricePercentOf({ geo: wordOf('inference_geo'), speed: wordOf('speed') }),
-    isBounded: Object.entries(FORESEEN).every(
-      ([key, schema]) => schema.safeParse(members.get(key)).success,
-    ),
-  }
+  return Object.entries(FORESEEN).every(
+    ([key, schema]) => schema.safeParse(members.get(key)).success,
+  )
 }
