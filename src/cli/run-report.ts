@@ -8,7 +8,7 @@ import { dollars } from './run-progress.ts'
 import { amountInWords, countOf, plain, spanInWords } from './terminal/words.ts'
 
 /** It ends where it should not. */
-const WRONG: readonly RunEnd['kind'][] = ['alike', 'broken', 'shut_out']
+const WRONG: readonly RunEnd['kind'][] = ['alike', 'batch_out_of_reach', 'broken', 'shut_out']
 
 export interface Report {
   readonly job: Job
@@ -75,9 +75,11 @@ function reasonOf(end: RunEnd, { inSentBatches }: Job): string | null {
       return `Used up: ${end.limit}. There is room again at ${new Date(end.resumeAt).toISOString()}: the same command goes on then.`
     case 'shut_out':
       return `headgate: nothing more is taken from this key (${whyOf(end)}). Nothing is lost: mend that, and run the same command again.`
+    case 'batch_out_of_reach':
+      return `headgate: a batch of this job cannot be read (${whyOf(end)}). It stays pending: with the key that it was sent with the same command goes on.`
     case 'alike': {
       const { prompts, error } = end
-      return `headgate: the first ${prompts} prompts have all failed alike (${whyOf(error)}). Mend that, and run the same command with --retry-failed.`
+      return `headgate: the first ${prompts} prompts have all failed alike (${whyOf(error)}). Mend that, and run the same command with --retry-failed. Prompts that you change need another output.`
     }
     case 'broken':
       return end.problems.join('\n')

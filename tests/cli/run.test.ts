@@ -207,7 +207,7 @@ describe('headgate run', () => {
     expect(exitCode).toBe(1)
     expect(nowhere.received.length).toBeLessThan(30)
     expect(err).toContain(
-      'the first 20 prompts have all failed alike (404: model: claude-hiaku). Mend that',
+      'the first 20 prompts have all failed alike (404: model: claude-hiaku). Mend that, and run the same command with --retry-failed. Prompts',
     )
   })
 })

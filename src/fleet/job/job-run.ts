@@ -52,6 +52,12 @@ export type RunEnd =
   | QuotaExhausted
   /** The provider takes nothing more from this key. */
   | { readonly kind: 'shut_out'; readonly status: number | null; readonly message: string }
+  /** A batch of the job's is there, and cannot be read with this key: it stays pending. */
+  | {
+      readonly kind: 'batch_out_of_reach'
+      readonly status: number | null
+      readonly message: string
+    }
   /** The first prompts have all failed for one reason: so would the others. */
   | { readonly kind: 'alike'; readonly prompts: number; readonly error: Failed['error'] }
   /** The files can't be read or written any more. */
@@ -168,7 +174,7 @@ export class JobRun {
       if (abort.aborted && error === abort.reason) return
       if (error instanceof BatchOutOfReach) {
         const { status, message } = error
-        this.#finish({ kind: 'shut_out', status, message })
+        this.#finish({ kind: 'batch_out_of_reach', status, message })
         // What was under way has ended before this was told.
         await this.#noteUnsent()
       } else if (error instanceof JobError) this.#break(error)

@@ -462,7 +462,7 @@ describe('a run', () => {
       },
     }
     const job = await open(files)
-    expect(await run(job, sender)).toMatchObject({ kind: 'shut_out', status: 403 })
+    expect(await run(job, sender)).toMatchObject({ kind: 'batch_out_of_reach', status: 403 })
     expect(job.spentNanoUsd).toBe(0)
     expect((await open(files)).lost).toEqual({ prompts: 0, costNanoUsd: 0 })
   })
