@@ -22,10 +22,13 @@ const OWNED_FOR_MS = 10_000
 const RENEW_EVERY_MS = 2000
 const LOOK_EVERY_MS = 500
 
-/** KEYS: the key. ARGV: token, place, milliseconds. Returns the place of another holder, or an empty text. */
+/**
+ * KEYS: the key. ARGV: token, place, milliseconds, the place whose holder is dead for sure (empty: none). Returns the
+ * place of another holder, or an empty text.
+ */
 const CLAIM = `
 local token, place = unpack(redis.call('HMGET', KEYS[1], 'token', 'place'))
-if token and token ~= ARGV[1] and place ~= ARGV[2] then return place end
+if token and token ~= ARGV[1] and place ~= ARGV[4] then return place end
 redis.call('HSET', KEYS[1], 'token', ARGV[1], 'place', ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return ''
@@ -54,13 +57,15 @@ export class JobOwner {
   async take(stop: AbortSignal, onWait: (holder: string) => void): Promise<boolean> {
     const { clock } = this.#options
     const until = clock.now() + OWNED_FOR_MS
-    for (let holder = await this.#claim(), isTold = false; holder !== null; ) {
+    // Whoever begins in a place has its lock: nobody else lives there.
+    const { place } = this.#options
+    for (let holder = await this.#claim(place), isTold = false; holder !== null; ) {
       if (stop.aborted) return false
       if (clock.now() > until) throw ownedBy(holder)
       if (!isTold) onWait(holder)
       isTold = true
       await pause(clock, LOOK_EVERY_MS)
-      holder = await this.#claim()
+      holder = await this.#claim(place)
     }
     return true
   }
@@ -68,7 +73,7 @@ export class JobOwner {
   /** To be asked for often. @throws JobError where another run has it, since this one was gone for long */
   async keep(): Promise<void> {
     if (this.#options.clock.now() < this.#renewAt) return
-    const holder = await this.#claim()
+    const holder = await this.#claim('')
     if (holder !== null) throw ownedBy(holder)
   }
 
@@ -78,9 +83,9 @@ export class JobOwner {
   }
 
   /** Null where this run has it now; else the place of the one that has. */
-  async #claim(): Promise<string | null> {
+  async #claim(deadAt: string): Promise<string | null> {
     const { client, key, token, place, clock, done } = this.#options
-    const holder = await done(() => client.eval(CLAIM, 1, key, token, place, OWNED_FOR_MS))
+    const holder = await done(() => client.eval(CLAIM, 1, key, token, place, OWNED_FOR_MS, deadAt))
     this.#renewAt = clock.now() + RENEW_EVERY_MS
     return typeof holder === 'string' && holder !== '' ? holder : null
   }
